@@ -1,0 +1,2 @@
+//! The `reclone` program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! What model and clone agree on.

@@ -1,0 +1,2 @@
+//! The `reclone-model` program.
+fn main() {}

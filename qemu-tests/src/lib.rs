@@ -1,0 +1,1 @@
+//! The bench that boots real disks.
