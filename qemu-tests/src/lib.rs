@@ -1,1 +1,5 @@
-//! The bench that boots real disks.
+//! The bench that boots real disks: a tree becomes a disk, a machine boots it, a console asks it questions.
+
+pub mod console;
+pub mod image;
+pub mod machine;
