@@ -85,7 +85,10 @@ impl Tree {
         let shared = self.root.join("usr/share/initramfs-tools");
         fs::copy(agent, self.root.join("usr/sbin/reclone"))?;
         for script in ["hooks/reclone", "scripts/local-bottom/reclone"] {
-            fs::copy(hook.join(script), shared.join(script))?;
+            // A fresh system has no folder for a phase that none of its packages uses.
+            let target = shared.join(script);
+            fs::create_dir_all(target.parent().expect("the path was joined of two parts"))?;
+            fs::copy(hook.join(script), target)?;
         }
         self.write("etc/reclone/reclone.conf", config)?;
         run(Command::new("chroot")

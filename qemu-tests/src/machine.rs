@@ -48,8 +48,14 @@ impl Machine {
 
     /// Switches the machine on.
     pub fn start(boot: &Boot) -> io::Result<Machine> {
+        // With `panic=` initramfs-tools reboots where it would otherwise open the shell that `break=` asks for.
+        let on_panic = if boot.words.contains("break=") {
+            ""
+        } else {
+            "panic=1"
+        };
         let append = format!(
-            "console=ttyS0 root=/dev/disk/by-id/virtio-root rw panic=1 oops=panic {}",
+            "console=ttyS0 root=/dev/disk/by-id/virtio-root rw oops=panic {on_panic} {}",
             boot.words
         );
         let drive = format!(
@@ -110,6 +116,8 @@ impl Machine {
     /// Waits for root's shell and for systemd to have finished its start.
     pub fn log_in(&mut self) -> io::Result<()> {
         self.console.expect("root@")?;
+        // Kernel messages would stand in the middle of answers.
+        self.console.ask("dmesg --console-level 1")?;
         self.console.ask("systemctl is-system-running --wait")?;
         Ok(())
     }
