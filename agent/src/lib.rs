@@ -1,1 +1,4 @@
 //! The clone side.
+
+pub mod store;
+pub mod sys;

@@ -1,0 +1,4 @@
+//! What the kernel and the C library offer and std does not: the only home of `unsafe`.
+#![allow(unsafe_code)]
+
+pub mod dns;
