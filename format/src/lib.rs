@@ -1,1 +1,19 @@
-//! What model and clone agree on.
+//! What model and clone agree on, byte by byte. `docs/format.md` is normative; this crate follows it.
+//!
+//! Nothing here opens a file or a connection: parsers take bytes or a `Read`, writers a `Write`.
+
+// the ground
+mod error;
+pub mod wire;
+
+// names of things
+pub mod object_id;
+pub mod tree_path;
+
+// the tree of one generation
+pub mod entry;
+
+pub use entry::{Entry, Kind, Timestamp, Xattr};
+pub use error::{Error, Result};
+pub use object_id::{ObjectHasher, ObjectId, object_id_of};
+pub use tree_path::TreePath;
