@@ -12,8 +12,10 @@ pub mod tree_path;
 
 // the tree of one generation
 pub mod entry;
+pub mod manifest;
 
 pub use entry::{Entry, Kind, Timestamp, Xattr};
 pub use error::{Error, Result};
+pub use manifest::{Item, ManifestHeader, ManifestReader, ManifestWriter};
 pub use object_id::{ObjectHasher, ObjectId, object_id_of};
 pub use tree_path::TreePath;
