@@ -14,8 +14,20 @@ pub mod tree_path;
 pub mod entry;
 pub mod manifest;
 
+// its contents on the way
+pub mod frame;
+pub mod pack;
+pub mod patch;
+
+// who says so
+pub mod head;
+pub mod signature;
+
 pub use entry::{Entry, Kind, Timestamp, Xattr};
 pub use error::{Error, Result};
+pub use head::{DeltaRef, Head, ManifestRef, PackRef};
 pub use manifest::{Item, ManifestHeader, ManifestReader, ManifestWriter};
 pub use object_id::{ObjectHasher, ObjectId, object_id_of};
+pub use pack::{Codec, Frame, PackHeader, PackId, PackIndex, PackedObject};
+pub use signature::PublicKey;
 pub use tree_path::TreePath;

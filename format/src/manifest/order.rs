@@ -117,7 +117,7 @@ impl Order {
     }
 
     fn set_linkable(&mut self, ordinal: u32, linkable: bool) {
-        if ordinal % 64 == 0 {
+        if ordinal.is_multiple_of(64) {
             self.linkable.push(0);
         }
         if let Some(word) = self.linkable.last_mut() {

@@ -1,0 +1,447 @@
+//! A pack: header, index, frames. Written in `docs/format.md`, section "Pack".
+//!
+//! The index stands first and names everything that follows, so that one request can stream a pack, and one short
+//! request tells which ranges of it hold what. Its digest is the pack's name; every content is checked by its own id.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::object_id::sha256;
+use crate::wire::{Reader, Writer};
+use crate::{Error, ObjectId, Result};
+
+const MAGIC: [u8; 8] = *b"RCLNPACK";
+const VERSION: u32 = 1;
+/// Bytes of a pack's header.
+pub const HEADER: usize = 64;
+const FRAME_RECORD: usize = 16;
+const OBJECT_RECORD: usize = 40;
+/// The most objects, and the most bases, of one pack.
+pub const MAX_OBJECTS: u32 = 1 << 26;
+/// The largest zstd window of a frame: 2^27 bytes.
+pub const MAX_WINDOW_LOG: u8 = 27;
+const STRUCTURE: &str = "pack";
+
+/// The name of a pack: the SHA-256 digest of its header and index.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PackId(ObjectId);
+
+impl PackId {
+    /// An id from its 32 bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(ObjectId::from_bytes(bytes))
+    }
+
+    /// Where a store keeps the pack: `packs/<64 hexadecimal digits>`.
+    pub fn store_path(&self) -> String {
+        format!("packs/{self}")
+    }
+}
+
+impl fmt::Display for PackId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for PackId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for PackId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        text.parse().map(Self)
+    }
+}
+
+/// How a frame's bytes become its objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// The objects as they are, one after the other. No bases.
+    Stored,
+    /// One zstd frame of the objects, one after the other; its prefix is the bases, one after the other.
+    Zstd,
+    /// A patch of one base into one object (see [`crate::patch`]).
+    Patch,
+}
+
+/// An object inside a frame, or one that a frame needs as a base. Never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedObject {
+    /// Its name.
+    pub id: ObjectId,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// A run of bytes of a pack and what it yields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Where it begins, from the start of the pack.
+    pub offset: u64,
+    /// Bytes in the pack.
+    pub length: u64,
+    /// How to read it.
+    pub codec: Codec,
+    /// The zstd window, as a power of two; 0 for frames without one.
+    pub window_log: u8,
+    /// What it needs, in order.
+    pub bases: Vec<PackedObject>,
+    /// What it yields, in order; at least one.
+    pub objects: Vec<PackedObject>,
+}
+
+impl Frame {
+    /// Bytes of all its objects. The index was checked: this can not overflow.
+    pub fn content(&self) -> u64 {
+        self.objects.iter().map(|object| object.size).sum()
+    }
+}
+
+/// The counts in a pack's header: how long the index is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackHeader {
+    frames: u32,
+    objects: u32,
+    bases: u32,
+}
+
+impl PackHeader {
+    /// Reads the first [`HEADER`] bytes of a pack.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut fields = Reader::new(bytes, STRUCTURE);
+        if fields.array()? != MAGIC {
+            return Err(fields.bad("its first bytes are not those of a pack"));
+        }
+        match fields.u32()? {
+            VERSION => {}
+            found => {
+                return Err(Error::Version {
+                    structure: STRUCTURE,
+                    found,
+                    known: VERSION,
+                });
+            }
+        }
+        let header = Self {
+            frames: fields.u32()?,
+            objects: fields.u32()?,
+            bases: fields.u32()?,
+        };
+        if fields.array::<40>()? != [0; 40] {
+            return Err(fields.bad("a reserved field is not zero"));
+        }
+        if header.objects > MAX_OBJECTS
+            || header.bases > MAX_OBJECTS
+            || header.frames > header.objects
+        {
+            return Err(fields.bad("its counts are impossible"));
+        }
+        Ok(header)
+    }
+
+    /// Bytes of header and index together.
+    pub fn index_end(&self) -> u64 {
+        let records = u64::from(self.objects) + u64::from(self.bases);
+        HEADER as u64
+            + u64::from(self.frames) * FRAME_RECORD as u64
+            + records * OBJECT_RECORD as u64
+    }
+}
+
+/// What a pack holds, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct PackIndex {
+    frames: Vec<Frame>,
+}
+
+impl PackIndex {
+    /// Reads header and index, which must be those that `id` names. `bytes` may go on behind them.
+    pub fn parse(bytes: &[u8], id: &PackId) -> Result<Self> {
+        let header = PackHeader::parse(bytes)?;
+        let end = usize::try_from(header.index_end())
+            .ok()
+            .filter(|end| *end <= bytes.len());
+        let Some(bytes) = end.and_then(|end| bytes.get(..end)) else {
+            return Err(Error::malformed(STRUCTURE, "it ends inside its index"));
+        };
+        let found = PackId::from_bytes(sha256(bytes));
+        if found != *id {
+            return Err(Error::malformed(
+                STRUCTURE,
+                format!("its name is {id}, but its index has the digest {found}"),
+            ));
+        }
+        Self::read(&header, &bytes[HEADER..])
+    }
+
+    fn read(header: &PackHeader, bytes: &[u8]) -> Result<Self> {
+        let (records, objects) = bytes.split_at(header.frames as usize * FRAME_RECORD);
+        let mut objects = Reader::new(objects, STRUCTURE);
+        let mut frames = Vec::with_capacity(header.frames as usize);
+        let (mut offset, mut left) = (header.index_end(), *header);
+        for record in records.chunks_exact(FRAME_RECORD) {
+            let frame = read_frame(record, offset, &mut left, &mut objects)?;
+            offset = offset.checked_add(frame.length).ok_or_else(|| {
+                Error::malformed(STRUCTURE, "its frames are longer than 2^64 bytes")
+            })?;
+            frames.push(frame);
+        }
+        if left.objects != 0 || left.bases != 0 {
+            return Err(Error::malformed(
+                STRUCTURE,
+                "its index lists objects that no frame holds",
+            ));
+        }
+        Ok(Self { frames })
+    }
+
+    /// The frames, in the order of their bytes.
+    pub fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+
+    /// Bytes of the whole pack.
+    pub fn pack_size(&self) -> u64 {
+        self.frames
+            .last()
+            .map_or(HEADER as u64, |frame| frame.offset + frame.length)
+    }
+
+    /// Header and index as bytes, and the pack's name. The frames' offsets are ignored: they follow each other.
+    pub fn encode(&self) -> Result<(Vec<u8>, PackId)> {
+        let mut fields = Writer::new(Vec::new());
+        fields.bytes(&MAGIC)?;
+        fields.u32(VERSION)?;
+        let count = |number: usize| {
+            u32::try_from(number).map_err(|_| Error::malformed(STRUCTURE, "it is too large"))
+        };
+        fields.u32(count(self.frames.len())?)?;
+        fields.u32(count(
+            self.frames.iter().map(|frame| frame.objects.len()).sum(),
+        )?)?;
+        fields.u32(count(
+            self.frames.iter().map(|frame| frame.bases.len()).sum(),
+        )?)?;
+        fields.bytes(&[0; 40])?;
+        for frame in &self.frames {
+            fields.u64(frame.length)?;
+            fields.u8(frame.codec as u8)?;
+            fields.u8(frame.window_log)?;
+            let bases = u16::try_from(frame.bases.len());
+            fields.u16(
+                bases.map_err(|_| Error::malformed(STRUCTURE, "a frame has too many bases"))?,
+            )?;
+            fields.u32(count(frame.objects.len())?)?;
+        }
+        for object in self
+            .frames
+            .iter()
+            .flat_map(|frame| frame.bases.iter().chain(&frame.objects))
+        {
+            fields.bytes(object.id.as_bytes())?;
+            fields.u64(object.size)?;
+        }
+        let bytes = fields.into_inner();
+        let id = PackId::from_bytes(sha256(&bytes));
+        Self::parse(&bytes, &id)?;
+        Ok((bytes, id))
+    }
+}
+
+impl FromIterator<Frame> for PackIndex {
+    fn from_iter<I: IntoIterator<Item = Frame>>(frames: I) -> Self {
+        Self {
+            frames: frames.into_iter().collect(),
+        }
+    }
+}
+
+/// Reads one record of the index, and its bases and objects from theirs; `left` counts down what may still come.
+fn read_frame(
+    record: &[u8],
+    offset: u64,
+    left: &mut PackHeader,
+    objects: &mut Reader<&[u8]>,
+) -> Result<Frame> {
+    let mut fields = Reader::new(record, STRUCTURE);
+    let length = fields.u64()?;
+    let codec = match fields.u8()? {
+        0 => Codec::Stored,
+        1 => Codec::Zstd,
+        2 => Codec::Patch,
+        other => return Err(fields.bad(format!("a frame has the unknown codec {other}"))),
+    };
+    let window_log = fields.u8()?;
+    let bases = u32::from(fields.u16()?);
+    let count = fields.u32()?;
+    if count == 0 || count > left.objects || bases > left.bases {
+        return Err(fields.bad("a frame has more objects or bases than the index, or none"));
+    }
+    left.objects -= count;
+    left.bases -= bases;
+    let bases = read_objects(objects, bases)?;
+    let frame = Frame {
+        offset,
+        length,
+        codec,
+        window_log,
+        bases,
+        objects: read_objects(objects, count)?,
+    };
+    check_frame(&frame)?;
+    Ok(frame)
+}
+
+fn read_objects(fields: &mut Reader<&[u8]>, count: u32) -> Result<Vec<PackedObject>> {
+    let mut objects = Vec::with_capacity(count as usize);
+    for _ in 0..count {
+        objects.push(PackedObject {
+            id: ObjectId::from_bytes(fields.array()?),
+            size: fields.u64()?,
+        });
+    }
+    Ok(objects)
+}
+
+fn check_frame(frame: &Frame) -> Result<()> {
+    let total = |objects: &[PackedObject]| {
+        objects
+            .iter()
+            .try_fold(0u64, |sum, object| match object.size {
+                0 => None,
+                size => sum.checked_add(size),
+            })
+    };
+    let (Some(content), Some(_)) = (total(&frame.objects), total(&frame.bases)) else {
+        return Err(Error::malformed(
+            STRUCTURE,
+            "an object is empty, or a frame's are larger than 2^64 bytes",
+        ));
+    };
+    let window = 10..=MAX_WINDOW_LOG;
+    let good = match frame.codec {
+        Codec::Stored => frame.bases.is_empty() && frame.window_log == 0 && frame.length == content,
+        Codec::Zstd => window.contains(&frame.window_log),
+        Codec::Patch => {
+            frame.bases.len() == 1 && frame.objects.len() == 1 && window.contains(&frame.window_log)
+        }
+    };
+    let cyclic = frame
+        .bases
+        .iter()
+        .any(|base| frame.objects.iter().any(|object| object.id == base.id));
+    match (good, cyclic) {
+        (true, false) => Ok(()),
+        (false, _) => Err(Error::malformed(
+            STRUCTURE,
+            "a frame's figures do not fit its codec",
+        )),
+        (_, true) => Err(Error::malformed(
+            STRUCTURE,
+            "a frame needs itself as a base",
+        )),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::object_id_of;
+
+    fn object(content: &[u8]) -> PackedObject {
+        PackedObject {
+            id: object_id_of(content),
+            size: content.len() as u64,
+        }
+    }
+
+    fn sample() -> PackIndex {
+        let frame = |offset, length, codec, window_log, bases: &[&[u8]], objects: &[&[u8]]| Frame {
+            offset,
+            length,
+            codec,
+            window_log,
+            bases: bases.iter().map(|content| object(content)).collect(),
+            objects: objects.iter().map(|content| object(content)).collect(),
+        };
+        let start = 64 + 3 * 16 + 6 * 40;
+        [
+            frame(start, 9, Codec::Zstd, 20, &[], &[b"one", b"two"]),
+            frame(start + 9, 5, Codec::Stored, 0, &[], &[b"three"]),
+            frame(start + 14, 7, Codec::Patch, 20, &[b"old"], &[b"new"]),
+        ]
+        .into_iter()
+        .chain(None)
+        .collect()
+    }
+
+    fn fix(mut index: PackIndex) -> PackIndex {
+        let end = index
+            .frames
+            .iter()
+            .map(|f| 16 + 40 * (f.bases.len() + f.objects.len()) as u64)
+            .sum::<u64>()
+            + 64;
+        let mut offset = end;
+        for frame in &mut index.frames {
+            frame.offset = offset;
+            offset += frame.length;
+        }
+        index
+    }
+
+    #[test]
+    fn an_index_comes_back_as_it_was_written() {
+        let index = fix(sample());
+        let (bytes, id) = index.encode().unwrap();
+        assert_eq!(
+            bytes.len() as u64,
+            PackHeader::parse(&bytes).unwrap().index_end()
+        );
+        assert_eq!(PackIndex::parse(&bytes, &id).unwrap(), index);
+        assert_eq!(index.pack_size(), bytes.len() as u64 + 21);
+    }
+
+    #[test]
+    fn an_index_that_was_touched_is_refused() {
+        let (bytes, id) = sample().encode().unwrap();
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            assert!(PackIndex::parse(&bad, &id).is_err(), "byte {at}");
+            assert!(PackIndex::parse(&bytes[..at], &id).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn impossible_frames_are_refused_even_under_their_right_name() {
+        let cases: [(&str, fn(&mut Frame)); 7] = [
+            ("no object", |frame| frame.objects.clear()),
+            ("empty object", |frame| frame.objects[0].size = 0),
+            ("huge objects", |frame| {
+                frame
+                    .objects
+                    .iter_mut()
+                    .for_each(|object| object.size = u64::MAX)
+            }),
+            ("window", |frame| frame.window_log = 28),
+            ("its own base", |frame| frame.bases = vec![frame.objects[0]]),
+            ("stored with base", |frame| {
+                (frame.codec, frame.window_log, frame.bases) =
+                    (Codec::Stored, 0, vec![object(b"old")])
+            }),
+            ("patch without base", |frame| frame.codec = Codec::Patch),
+        ];
+        for (name, change) in cases {
+            let mut index = sample();
+            change(&mut index.frames[0]);
+            assert!(index.encode().is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! A patch of one base into one object, after Colin Percival's bsdiff ("Naive differences of executable code", 2003):
+//! steps that add a difference to a run of the base, then insert new bytes, then move on in the base. Layout of the
+//! three streams: `docs/format.md`, section "Patch".
+
+use std::io::{BufReader, Read, Write};
+
+use crate::wire::{Reader, Writer};
+use crate::{Error, Result};
+
+/// The largest patch, in bytes: control and difference are held in memory while the rest streams.
+pub const MAX_PATCH: u64 = 64 << 20;
+const STRUCTURE: &str = "patch";
+const PIECE: usize = 64 * 1024;
+
+/// One step: bytes to add to the base's, bytes to insert, where to go on in the base relative to the end of the run.
+pub type Step = (u64, u64, i64);
+
+/// Applies the patch in `payload` to `base`, writing at most `size` bytes to `out`.
+pub fn apply(
+    payload: &mut impl Read,
+    base: &[u8],
+    window_log: u8,
+    size: u64,
+    out: &mut impl Write,
+) -> Result<()> {
+    let mut fields = Reader::new(payload, STRUCTURE);
+    let (control_length, diff_length) = (fields.u64()?, fields.u64()?);
+    if control_length.saturating_add(diff_length) > MAX_PATCH {
+        return Err(fields.bad("it is larger than 64 MiB"));
+    }
+    let control = fields.bytes(
+        control_length as usize,
+        MAX_PATCH as usize,
+        "the control stream",
+    )?;
+    let diff = fields.bytes(
+        diff_length as usize,
+        MAX_PATCH as usize,
+        "the difference stream",
+    )?;
+    let mut control = Reader::new(decoder(&control[..], window_log)?, STRUCTURE);
+    let mut diff = decoder(&diff[..], window_log)?;
+    let mut extra = decoder(fields.into_inner(), window_log)?;
+    let (mut at, mut left) = (0i64, size);
+    let mut buffer = vec![0; PIECE];
+    while left > 0 {
+        let (add, insert, seek) = (control.u64()?, control.u64()?, control.i64()?);
+        left = match add
+            .checked_add(insert)
+            .and_then(|step| left.checked_sub(step).filter(|_| step > 0))
+        {
+            Some(left) => left,
+            None => return Err(control.bad("a step is empty, or longer than the object")),
+        };
+        let run = usize::try_from(at)
+            .ok()
+            .and_then(|start| base.get(start..)?.get(..usize::try_from(add).ok()?));
+        let Some(run) = run else {
+            return Err(control.bad("a step leads out of the base"));
+        };
+        for piece in run.chunks(PIECE) {
+            let buffer = &mut buffer[..piece.len()];
+            diff.read_exact(buffer)?;
+            buffer
+                .iter_mut()
+                .zip(piece)
+                .for_each(|(byte, old)| *byte = byte.wrapping_add(*old));
+            out.write_all(buffer)?;
+        }
+        copy(&mut extra, insert, &mut buffer, out)?;
+        at = match (at + add as i64).checked_add(seek) {
+            Some(at) => at,
+            None => return Err(control.bad("a step leads out of the base")),
+        };
+    }
+    end(&mut diff)?;
+    end(&mut extra)
+}
+
+fn copy(
+    source: &mut impl Read,
+    mut count: u64,
+    buffer: &mut [u8],
+    out: &mut impl Write,
+) -> Result<()> {
+    while count > 0 {
+        let piece = buffer
+            .len()
+            .min(usize::try_from(count).unwrap_or(usize::MAX));
+        source.read_exact(&mut buffer[..piece])?;
+        out.write_all(&buffer[..piece])?;
+        count -= piece as u64;
+    }
+    Ok(())
+}
+
+fn end(stream: &mut impl Read) -> Result<()> {
+    match stream.read(&mut [0])? {
+        0 => Ok(()),
+        _ => Err(Error::malformed(
+            STRUCTURE,
+            "it has bytes that no step uses",
+        )),
+    }
+}
+
+type Decoder<R> = zstd::stream::read::Decoder<'static, BufReader<R>>;
+
+fn decoder<R: Read>(stream: R, window_log: u8) -> Result<Decoder<R>> {
+    let mut decoder = zstd::stream::read::Decoder::new(stream)?.single_frame();
+    decoder.window_log_max(u32::from(window_log))?;
+    Ok(decoder)
+}
+
+/// The bytes of a patch: what [`apply`] reads.
+pub fn encode(steps: &[Step], diff: &[u8], extra: &[u8], window_log: u8) -> Result<Vec<u8>> {
+    let mut control = Writer::new(Vec::new());
+    for (add, insert, seek) in steps {
+        control.u64(*add)?;
+        control.u64(*insert)?;
+        control.i64(*seek)?;
+    }
+    let compress = |stream: &[u8]| -> Result<Vec<u8>> {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 19)?;
+        encoder.window_log(u32::from(window_log))?;
+        encoder.write_all(stream)?;
+        Ok(encoder.finish()?)
+    };
+    let (control, diff, extra) = (
+        compress(&control.into_inner())?,
+        compress(diff)?,
+        compress(extra)?,
+    );
+    let mut fields = Writer::new(Vec::new());
+    fields.u64(control.len() as u64)?;
+    fields.u64(diff.len() as u64)?;
+    [control, diff, extra]
+        .iter()
+        .try_for_each(|stream| fields.bytes(stream))?;
+    Ok(fields.into_inner())
+}
