@@ -421,7 +421,8 @@ mod tests {
 
     #[test]
     fn impossible_frames_are_refused_even_under_their_right_name() {
-        let cases: [(&str, fn(&mut Frame)); 7] = [
+        type Change = fn(&mut Frame);
+        let cases: [(&str, Change); 7] = [
             ("no object", |frame| frame.objects.clear()),
             ("empty object", |frame| frame.objects[0].size = 0),
             ("huge objects", |frame| {

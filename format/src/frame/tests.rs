@@ -122,7 +122,7 @@ fn damaged_short_and_long_frames_are_refused() {
         let mut sink = Collected::default();
         let result = decode(frame, bytes, &[], &mut sink);
         assert!(
-            sink.done.iter().all(|done| *done == content),
+            sink.done.iter().all(|done| content.starts_with(done)),
             "only what is verified is completed"
         );
         result
