@@ -1,0 +1,3 @@
+//! The model side.
+
+pub mod serve;
