@@ -183,9 +183,12 @@ pub fn explain(error: &rustls::Error) -> String {
         };
     };
     match certificate {
-        C::UnknownIssuer => "no known authority signed the server's certificate; give the \
+        // The second is an authority of the same name with another key.
+        C::UnknownIssuer | C::BadSignature => {
+            "no known authority signed the server's certificate; give the \
             authority's with `ca =` or the key with `pin =`"
-            .to_owned(),
+                .to_owned()
+        }
         C::NotValidYet | C::NotValidYetContext { .. } => "the server's certificate is not valid \
             yet by this machine's clock; set the clock or use `pin =`"
             .to_owned(),
