@@ -1,8 +1,8 @@
 # make build, make test and make demo do their own set-up. Folders that a later change brings are used once they are there.
 RELEASE = target/x86_64-unknown-linux-gnu/release
-SCRIPTS = .ci/run qemu-tests/setup qemu-tests/tree $(shell find initramfs-tools-hook -type f)
+SCRIPTS = .ci/run fuzz/quick qemu-tests/setup qemu-tests/tree $(shell find initramfs-tools-hook -type f)
 
-.PHONY: setup build check test boot fuzz-quick
+.PHONY: setup build check test boot bench demo fuzz fuzz-quick install-model install-clone
 
 setup:
 	qemu-tests/setup
@@ -17,10 +17,33 @@ check: setup
 	cargo test --workspace --exclude qemu-tests
 	shellcheck $(SCRIPTS)
 
+demo: build
+	cargo run --quiet --package qemu-tests --bin demo
+
 boot: build
 	cargo test --package qemu-tests -- --test-threads=1
 
+# What reclone costs, beside its peers. Takes a while and some 20 GB below target/bench; wants a quiet machine.
+bench: build
+	cargo run --release --quiet --package qemu-tests --bin bench -- $(RELEASE) target/bench
+
 fuzz-quick:
-	@if [ -x fuzz/quick ]; then fuzz/quick; else echo "fuzz-quick: SKIPPED, no fuzz/quick"; fi
+	fuzz/quick
+
+# Each target for FUZZ_SECONDS; what they learn stays in fuzz/corpus.
+fuzz:
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) fuzz/quick
 
 test: check boot fuzz-quick
+
+# What `make build` made, on this machine or below DESTDIR. Neither touches a configuration.
+install-model:
+	install -D -t $(DESTDIR)/usr/sbin $(RELEASE)/reclone-model
+	install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/reclone-model.8
+
+install-clone:
+	install -D -t $(DESTDIR)/usr/sbin $(RELEASE)/reclone
+	install -D -t $(DESTDIR)/usr/share/initramfs-tools/hooks initramfs-tools-hook/hooks/reclone
+	install -D -t $(DESTDIR)/usr/share/initramfs-tools/scripts/local-bottom initramfs-tools-hook/scripts/local-bottom/reclone
+	install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/reclone.8
+	install -D -m 644 -t $(DESTDIR)/usr/share/man/man5 docs/man/reclone.conf.5
