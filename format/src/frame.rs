@@ -21,7 +21,11 @@ pub trait Sink {
 /// Reads `frame` from `payload`, which yields exactly its bytes in the pack. `base` is the content of all its bases,
 /// one after the other, each verified by the caller. Fails at the first object that is not what its id says.
 pub fn decode<S: Sink>(frame: &Frame, payload: impl Read, base: &[u8], sink: &mut S) -> Result<()> {
-    let mut payload = BufReader::with_capacity(BUFFER, payload.take(frame.length));
+    let source = Source {
+        inner: payload.take(frame.length),
+        failed: false,
+    };
+    let mut payload = BufReader::with_capacity(BUFFER, source);
     let mut objects = Objects::new(frame, sink);
     let decoded = match frame.codec {
         Codec::Stored => objects.copy_from(&mut payload),
@@ -39,13 +43,32 @@ pub fn decode<S: Sink>(frame: &Frame, payload: impl Read, base: &[u8], sink: &mu
             &mut objects,
         ),
     };
-    objects.outcome(decoded)?;
+    objects.outcome(decoded.map_err(|error| match error {
+        Error::Io(error) if !payload.get_ref().failed => {
+            Error::malformed("frame", format!("it does not decompress: {error}"))
+        }
+        other => other,
+    }))?;
     match payload.read(&mut [0])? {
         0 => Ok(()),
         _ => Err(Error::malformed(
             "frame",
             "it goes on after its last object",
         )),
+    }
+}
+
+/// Remembers whether reading itself failed: any other failure is of the bytes that were read.
+struct Source<R> {
+    inner: R,
+    failed: bool,
+}
+
+impl<R: Read> Read for Source<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let result = self.inner.read(buffer);
+        self.failed |= result.is_err();
+        result
     }
 }
 
@@ -162,12 +185,8 @@ impl<'a, S: Sink> Objects<'a, S> {
 impl<S: Sink> Write for Objects<'_, S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.take(bytes).map(|()| bytes.len()).map_err(|error| {
-            let kind = match &error {
-                Error::Io(error) => error.kind(),
-                _ => io::ErrorKind::InvalidData,
-            };
             self.error = Some(error);
-            kind.into()
+            io::ErrorKind::Other.into()
         })
     }
 

@@ -2,11 +2,12 @@
 //!
 //! Text, so that `curl` shows it and `minisign` checks it: body lines, then the four lines of its signature.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::str::FromStr;
 
 use crate::manifest::MAX_ENTRIES;
-use crate::pack::PackId;
+use crate::pack::{MIN_INDEX, PackId};
 use crate::signature::SIGNATURE_START;
 use crate::{Error, ObjectId, PublicKey, Result};
 
@@ -146,7 +147,13 @@ impl Head {
             head.read_pack(line)?;
         }
         head.check()?;
-        Ok(head)
+        match head.encode() == body {
+            true => Ok(head),
+            false => Err(Error::malformed(
+                "head",
+                "it is not written in the one accepted form: plain decimal numbers, one newline after each line",
+            )),
+        }
     }
 
     fn read_pack(&mut self, line: &str) -> Result<()> {
@@ -181,6 +188,8 @@ impl Head {
                 .iter()
                 .chain(self.deltas.iter().map(|delta| &delta.pack))
         };
+        let mut packs = HashSet::new();
+        let mut deltas = HashSet::new();
         let problem = if self.model.is_empty()
             || self.model.len() > MAX_MODEL_NAME
             || !self.model.bytes().all(name_char)
@@ -198,14 +207,21 @@ impl Head {
             || self.deltas.len() > MAX_PACKS
         {
             "it names no pack, or too many"
-        } else if all().any(|pack| pack.prelude > pack.size) {
-            "a pack's prelude is longer than the pack"
+        } else if all().any(|pack| pack.prelude < MIN_INDEX || pack.prelude > pack.size) {
+            "a pack's prelude is longer than the pack, or too short for an index"
         } else if self
             .deltas
             .iter()
-            .any(|delta| delta.from >= self.generation)
+            .any(|delta| delta.from == 0 || delta.from >= self.generation)
         {
             "a delta does not come from an older generation"
+        } else if !self.packs.iter().all(|pack| packs.insert(pack.id))
+            || !self
+                .deltas
+                .iter()
+                .all(|delta| deltas.insert((delta.from, delta.pack.id)))
+        {
+            "it names a pack or a delta twice"
         } else {
             return Ok(());
         };
@@ -221,9 +237,24 @@ pub fn split(bytes: &[u8]) -> Result<(&str, &str)> {
     let text =
         std::str::from_utf8(bytes).map_err(|_| Error::malformed("head", "it is not text"))?;
     match text.find(&format!("\n{SIGNATURE_START}")) {
-        Some(newline) => Ok(text.split_at(newline + 1)),
+        Some(newline) => {
+            let (body, signature) = text.split_at(newline + 1);
+            check_signature_lines(signature)?;
+            Ok((body, signature))
+        }
         None => Err(Error::Signature("it carries no signature".into())),
     }
+}
+
+/// Nothing signs the first line or what stands around the lines: so there is one way to write it.
+fn check_signature_lines(signature: &str) -> Result<()> {
+    let lines = signature.bytes().filter(|byte| *byte == b'\n').count();
+    if lines == 4 && signature.ends_with('\n') && !signature.contains('\r') {
+        return Ok(());
+    }
+    Err(Error::Signature(
+        "its signature is not four lines, each ended by one newline".into(),
+    ))
 }
 
 struct Lines<'a> {
@@ -267,91 +298,4 @@ fn bad(line: &str) -> Error {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::object_id_of;
-
-    fn sample() -> Head {
-        let pack = |byte, size| PackRef {
-            id: PackId::from_bytes([byte; 32]),
-            size,
-            prelude: 100,
-        };
-        Head {
-            model: "lab-a".into(),
-            serial: 9,
-            generation: 3,
-            created: -5,
-            manifest: ManifestRef {
-                id: object_id_of(b"manifest"),
-                size: 8,
-                entries: 7,
-            },
-            content: 12,
-            packs: vec![pack(1, 1000), pack(2, 100)],
-            deltas: vec![DeltaRef {
-                from: 2,
-                pack: pack(3, 500),
-            }],
-        }
-    }
-
-    #[test]
-    fn a_head_comes_back_as_it_was_written() {
-        assert_eq!(Head::parse(&sample().encode()).unwrap(), sample());
-    }
-
-    #[test]
-    fn every_line_is_needed_and_no_other_is_accepted() {
-        let text = sample().encode();
-        let lines: Vec<&str> = text.lines().collect();
-        for missing in 0..7 {
-            let rest: Vec<&str> = lines
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| *at != missing)
-                .map(|(_, l)| *l)
-                .collect();
-            assert!(
-                Head::parse(&rest.join("\n")).is_err(),
-                "without `{}`",
-                lines[missing]
-            );
-        }
-        assert!(Head::parse(&format!("{text}colour blue\n")).is_err());
-        assert!(Head::parse(&format!("{text}pack {} 1 1\n", PackId::from_bytes([4; 32]))).is_err());
-    }
-
-    #[test]
-    fn figures_that_contradict_each_other_are_refused() {
-        let change = |change: fn(&mut Head)| {
-            let mut head = sample();
-            change(&mut head);
-            Head::parse(&head.encode())
-        };
-        assert!(change(|head| head.serial = 2).is_err());
-        assert!(change(|head| head.generation = 0).is_err());
-        assert!(change(|head| head.manifest.entries = 0).is_err());
-        assert!(change(|head| head.packs.clear()).is_err());
-        assert!(change(|head| head.packs[0].prelude = 1001).is_err());
-        assert!(change(|head| head.deltas[0].from = 3).is_err());
-        assert!(change(|head| head.model = "../x".into()).is_err());
-        assert!(change(|head| head.model = "a b".into()).is_err());
-    }
-
-    #[test]
-    fn a_newer_head_says_so() {
-        let newer = sample()
-            .encode()
-            .replace("reclone-head 1", "reclone-head 2");
-        assert!(matches!(
-            Head::parse(&newer),
-            Err(Error::Version {
-                found: 2,
-                known: 1,
-                ..
-            })
-        ));
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ pub mod tree_path;
 // the tree of one generation
 pub mod entry;
 pub mod manifest;
+pub mod showable;
 
 // its contents on the way
 pub mod frame;

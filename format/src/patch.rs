@@ -2,12 +2,12 @@
 //! steps that add a difference to a run of the base, then insert new bytes, then move on in the base. Layout of the
 //! three streams: `docs/format.md`, section "Patch".
 
-use std::io::{BufReader, Read, Write};
+use std::io::{BufRead, Read, Write};
 
 use crate::wire::{Reader, Writer};
 use crate::{Error, Result};
 
-/// The largest patch, in bytes: control and difference are held in memory while the rest streams.
+/// The most bytes of control and difference as they stand in a patch: they are held in memory while the rest streams.
 pub const MAX_PATCH: u64 = 64 << 20;
 const STRUCTURE: &str = "patch";
 const PIECE: usize = 64 * 1024;
@@ -15,9 +15,10 @@ const PIECE: usize = 64 * 1024;
 /// One step: bytes to add to the base's, bytes to insert, where to go on in the base relative to the end of the run.
 pub type Step = (u64, u64, i64);
 
-/// Applies the patch in `payload` to `base`, writing at most `size` bytes to `out`.
+/// Applies the patch in `payload`, which ends with it, to `base`, writing `size` bytes to `out`. Memory: what
+/// [`MAX_PATCH`] allows, and three zstd windows.
 pub fn apply(
-    payload: &mut impl Read,
+    payload: &mut impl BufRead,
     base: &[u8],
     window_log: u8,
     size: u64,
@@ -26,7 +27,7 @@ pub fn apply(
     let mut fields = Reader::new(payload, STRUCTURE);
     let (control_length, diff_length) = (fields.u64()?, fields.u64()?);
     if control_length.saturating_add(diff_length) > MAX_PATCH {
-        return Err(fields.bad("it is larger than 64 MiB"));
+        return Err(fields.bad("its control and difference are larger than 64 MiB"));
     }
     let control = fields.bytes(
         control_length as usize,
@@ -38,7 +39,7 @@ pub fn apply(
         MAX_PATCH as usize,
         "the difference stream",
     )?;
-    let mut control = Reader::new(decoder(&control[..], window_log)?, STRUCTURE);
+    let mut control = decoder(&control[..], window_log)?;
     let mut diff = decoder(&diff[..], window_log)?;
     let mut extra = decoder(fields.into_inner(), window_log)?;
     let (mut at, mut left) = (0i64, size);
@@ -60,7 +61,7 @@ pub fn apply(
         };
         for piece in run.chunks(PIECE) {
             let buffer = &mut buffer[..piece.len()];
-            diff.read_exact(buffer)?;
+            diff.fill(buffer)?;
             buffer
                 .iter_mut()
                 .zip(piece)
@@ -73,12 +74,13 @@ pub fn apply(
             None => return Err(control.bad("a step leads out of the base")),
         };
     }
-    end(&mut diff)?;
-    end(&mut extra)
+    end(control)?;
+    end(diff)?;
+    end(extra)
 }
 
 fn copy(
-    source: &mut impl Read,
+    source: &mut Reader<impl Read>,
     mut count: u64,
     buffer: &mut [u8],
     out: &mut impl Write,
@@ -87,29 +89,31 @@ fn copy(
         let piece = buffer
             .len()
             .min(usize::try_from(count).unwrap_or(usize::MAX));
-        source.read_exact(&mut buffer[..piece])?;
+        source.fill(&mut buffer[..piece])?;
         out.write_all(&buffer[..piece])?;
         count -= piece as u64;
     }
     Ok(())
 }
 
-fn end(stream: &mut impl Read) -> Result<()> {
-    match stream.read(&mut [0])? {
-        0 => Ok(()),
-        _ => Err(Error::malformed(
+/// Checks that a stream has been used up, both what it decompresses to and its bytes in the patch.
+fn end(mut stream: Decoder<impl BufRead>) -> Result<()> {
+    let used = stream.at_end()?;
+    match used && stream.into_inner().finish().fill_buf()?.is_empty() {
+        true => Ok(()),
+        false => Err(Error::malformed(
             STRUCTURE,
             "it has bytes that no step uses",
         )),
     }
 }
 
-type Decoder<R> = zstd::stream::read::Decoder<'static, BufReader<R>>;
+type Decoder<R> = Reader<zstd::stream::read::Decoder<'static, R>>;
 
-fn decoder<R: Read>(stream: R, window_log: u8) -> Result<Decoder<R>> {
-    let mut decoder = zstd::stream::read::Decoder::new(stream)?.single_frame();
+fn decoder<R: BufRead>(stream: R, window_log: u8) -> Result<Decoder<R>> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(stream)?.single_frame();
     decoder.window_log_max(u32::from(window_log))?;
-    Ok(decoder)
+    Ok(Reader::new(decoder, STRUCTURE))
 }
 
 /// The bytes of a patch: what [`apply`] reads.

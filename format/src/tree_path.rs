@@ -41,7 +41,7 @@ impl TreePath {
             None => Ok(Self(bytes)),
             Some(reason) => Err(Error::malformed(
                 "path",
-                format!("{}: {reason}", bytes.escape_ascii()),
+                format!("{}: {reason}", shortened(&bytes)),
             )),
         }
     }
@@ -89,6 +89,14 @@ impl TreePath {
         } else {
             1 + self.0.iter().filter(|byte| **byte == b'/').count()
         }
+    }
+}
+
+/// For an error's one line: the first 80 bytes, escaped.
+fn shortened(bytes: &[u8]) -> String {
+    match bytes.get(..80) {
+        Some(start) if bytes.len() > 80 => format!("{}...", start.escape_ascii()),
+        _ => bytes.escape_ascii().to_string(),
     }
 }
 

@@ -2,6 +2,11 @@
 
 use crate::{Entry, Error, Kind, Result, TreePath};
 
+/// The most bytes of listed directories that sort after the one being listed: their paths, and [`DIRECTORY_COST`] each.
+const MAX_PENDING: usize = 1 << 28;
+/// What such a directory counts beside its path.
+const DIRECTORY_COST: usize = 64;
+
 /// A directory that was listed and whose own children have not come yet.
 struct Pending {
     path: TreePath,
@@ -17,6 +22,9 @@ pub(super) struct Order {
     parent: Pending,
     /// Directories to come, the next one last.
     pending: Vec<Pending>,
+    /// What `pending` costs, and may cost at most.
+    pending_cost: usize,
+    max_pending: usize,
     /// Where the children of `parent` begin in `pending`.
     children: usize,
     /// One bit an entry: may a hard link name it?
@@ -25,6 +33,11 @@ pub(super) struct Order {
 
 impl Order {
     pub(super) fn new() -> Self {
+        Self::with_limit(MAX_PENDING)
+    }
+
+    /// With another limit than [`MAX_PENDING`].
+    pub(super) fn with_limit(max_pending: usize) -> Self {
         let parent = Pending {
             path: TreePath::ROOT,
             ordinal: 0,
@@ -35,6 +48,8 @@ impl Order {
             content: 0,
             parent,
             pending: Vec::new(),
+            pending_cost: 0,
+            max_pending,
             children: 0,
             linkable: vec![],
         }
@@ -72,12 +87,20 @@ impl Order {
             return bad("its parent is not a directory of this manifest");
         }
         match entry.kind {
-            Kind::Directory if ordinal > 0 => self.pending.push(Pending {
-                path: entry.path.clone(),
-                ordinal,
-            }),
+            Kind::Directory if ordinal > 0 => {
+                self.pending_cost += cost(&entry.path);
+                if self.pending_cost > self.max_pending {
+                    return bad("too many directories stand open before it (256 MiB of names)");
+                }
+                self.pending.push(Pending {
+                    path: entry.path.clone(),
+                    ordinal,
+                });
+            }
             Kind::HardLink { to } if !self.is_linkable(to) => {
-                return bad("it is a further name of nothing before it");
+                return bad(&format!(
+                    "it links to entry {to}, which is not the first name of an earlier file"
+                ));
             }
             Kind::Regular { size, .. } => match self.content.checked_add(size) {
                 Some(content) => self.content = content,
@@ -102,6 +125,7 @@ impl Order {
         // The children came in ascending order; the next one to be entered must be last.
         self.pending[self.children..].reverse();
         while let Some(next) = self.pending.pop() {
+            self.pending_cost -= cost(&next.path);
             if next.path.as_bytes() == parent {
                 self.children = self.pending.len();
                 self.parent = next;
@@ -122,6 +146,34 @@ impl Order {
         }
         if let Some(word) = self.linkable.last_mut() {
             *word |= u64::from(linkable) << (ordinal % 64);
+        }
+    }
+}
+
+fn cost(path: &TreePath) -> usize {
+    path.as_bytes().len() + DIRECTORY_COST
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_directories_are_bounded_and_those_passed_by_are_forgotten() {
+        let dir =
+            |path: &str| Entry::new(TreePath::from_bytes(path.into()).unwrap(), Kind::Directory);
+        let mut order = Order::with_limit(3 * (1 + DIRECTORY_COST));
+        for path in ["", "a", "b", "c"] {
+            order.accept(&dir(path)).unwrap();
+        }
+        assert_eq!(
+            order.accept(&dir("d")).unwrap_err().to_string(),
+            "The manifest is malformed: /d: too many directories stand open before it (256 MiB of names)"
+        );
+        let mut order = Order::with_limit(2 * (3 + DIRECTORY_COST));
+        for path in ["", "a", "b", "b/x", "b/y", "b/y/z"] {
+            order.accept(&dir(path)).unwrap();
         }
     }
 }
