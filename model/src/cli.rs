@@ -1,0 +1,208 @@
+//! The command line: what can be asked for, and its help.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use argh::FromArgs;
+
+/// Publish one machine's tree, the model, for clones that follow it.
+#[derive(FromArgs, Debug)]
+#[argh(
+    name = "reclone-model",
+    example = "Make a store, publish this machine, and serve it:\n  {command_name} init /srv/model --key /root/model.key\n  {command_name} publish --key /root/model.key /srv/model\n  {command_name} serve /srv/model --listen 0.0.0.0:8080\nEvery clone needs /root/model.key.pub. The secret key stays here.",
+    error_code(0, "Done."),
+    error_code(
+        1,
+        "It could not be done; standard error says why. Nothing was published."
+    ),
+    error_code(2, "The command line can not be understood."),
+    error_code(3, "`verify` found something wrong.")
+)]
+pub struct Arguments {
+    /// what to do
+    #[argh(subcommand)]
+    pub command: Option<Command>,
+    /// print the version
+    #[argh(switch)]
+    pub version: bool,
+    /// say less: only warnings and errors
+    #[argh(switch, short = 'q')]
+    pub quiet: bool,
+}
+
+/// The verbs.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+pub enum Command {
+    /// Makes a store.
+    Init(Init),
+    /// Publishes a tree.
+    Publish(Publish),
+    /// Names the generations.
+    List(List),
+    /// Shows one generation.
+    Show(Show),
+    /// Checks the store.
+    Verify(Verify),
+    /// Forgets old generations.
+    Prune(Prune),
+    /// Serves a store.
+    Serve(Serve),
+}
+
+/// Make a store and, unless it exists, the key pair that signs it.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "init",
+    note = "An existing key is used as it is and never overwritten. Keep FILE secret and keep a copy of it: clones refuse whatever another key signs. Both files are those of the minisign program."
+)]
+pub struct Init {
+    /// folder of the store: new or empty
+    #[argh(positional)]
+    pub store: PathBuf,
+    /// secret key; the public key, which clones need, is FILE.pub
+    #[argh(option, arg_name = "FILE")]
+    pub key: PathBuf,
+    /// name of the model: letters, digits, `.`, `_`, `-` (default: this machine's name)
+    #[argh(option, arg_name = "NAME")]
+    pub model: Option<String>,
+    /// protect a new secret key with a passphrase, asked for on the terminal
+    #[argh(switch)]
+    pub passphrase: bool,
+    /// protect a new secret key with the first line of this file, or open an existing one with it
+    #[argh(option, arg_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// Publish a tree as the next generation. Prints the newest generation's number as its last line.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "publish",
+    note = "A tree that did not change makes no new generation. Contents of /proc, /sys, /dev, /run and /tmp are left out, and so are ssh host keys, DHCP leases, random seeds, downloaded packages and swap files. More is left out by the tree's own /etc/reclone/exclude: one glob a line, from the top of the tree if it has a `/` at its start or inside; `*` and `?` within a name, `**` across folders, a `/` at the end leaves the folder and takes out its contents, `#` begins a comment. Run it as root: only root can read every file and attribute."
+)]
+pub struct Publish {
+    /// folder of the store
+    #[argh(positional)]
+    pub store: PathBuf,
+    /// top of the tree (default: /)
+    #[argh(option, default = "PathBuf::from(\"/\")", arg_name = "DIR")]
+    pub from: PathBuf,
+    /// secret key of the store
+    #[argh(option, arg_name = "FILE")]
+    pub key: PathBuf,
+    /// first line of this file is the passphrase of the key
+    #[argh(option, arg_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// give the model another name
+    #[argh(option, arg_name = "NAME")]
+    pub model: Option<String>,
+    /// also publish what is mounted at PATH (path in the tree; may be given several times)
+    #[argh(option, arg_name = "PATH")]
+    pub cross: Vec<PathBuf>,
+    /// also publish every other file system mounted in the tree, but none of the kernel's own
+    #[argh(switch)]
+    pub all_file_systems: bool,
+    /// publish files that keep changing as they were read last, with a warning
+    #[argh(switch)]
+    pub allow_changing: bool,
+    /// read every file, whatever is known of the last publish
+    #[argh(switch)]
+    pub rehash: bool,
+    /// pack everything again, so that no older pack is needed; makes a new generation even of an unchanged tree, and so
+    /// replaces packs that are damaged
+    #[argh(switch)]
+    pub full: bool,
+    /// zstd level, 1 to 22 (default: 9)
+    #[argh(option, default = "9", arg_name = "N")]
+    pub level: i32,
+    /// publish the tree of an older generation once more, so that clones go back to it; nothing is read from DIR
+    #[argh(option, arg_name = "GENERATION")]
+    pub again: Option<u64>,
+    /// say what would be published, and publish nothing
+    #[argh(switch)]
+    pub dry_run: bool,
+}
+
+/// List the generations of a store, oldest first.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "list")]
+pub struct List {
+    /// folder of the store
+    #[argh(positional)]
+    pub store: PathBuf,
+    /// print JSON
+    #[argh(switch)]
+    pub json: bool,
+}
+
+/// Show what a store knows about one generation.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "show")]
+pub struct Show {
+    /// folder of the store
+    #[argh(positional)]
+    pub store: PathBuf,
+    /// number of the generation (default: the newest)
+    #[argh(positional)]
+    pub generation: Option<u64>,
+    /// print JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// list its paths: type and mode, owner, group, size or device, time, path; `h` marks a further name of a file
+    #[argh(switch)]
+    pub files: bool,
+}
+
+/// Check the whole store: signatures, packs, every object, manifests. Exits with 3 if something is wrong, and names it.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "verify")]
+pub struct Verify {
+    /// folder of the store
+    #[argh(positional)]
+    pub store: PathBuf,
+    /// public key that the heads must be signed by (default: the one that the store was made with)
+    #[argh(option, arg_name = "FILE.pub")]
+    pub key: Option<PathBuf>,
+}
+
+/// Forget old generations and remove the packs that only they need.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "prune")]
+pub struct Prune {
+    /// folder of the store
+    #[argh(positional)]
+    pub store: PathBuf,
+    /// how many of the newest generations to keep
+    #[argh(option, arg_name = "N")]
+    pub keep: usize,
+    /// say what would be removed, and remove nothing
+    #[argh(switch)]
+    pub dry_run: bool,
+}
+
+/// Serve a store over HTTP or HTTPS until SIGINT or SIGTERM. Prints `listening on URL` once it does.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "serve")]
+pub struct Serve {
+    /// folder of the store
+    #[argh(positional)]
+    pub store: PathBuf,
+    /// address and port; port 0 takes a free one (default: 127.0.0.1:8080)
+    #[argh(
+        option,
+        default = "SocketAddr::from(([127, 0, 0, 1], 8080))",
+        arg_name = "ADDR:PORT"
+    )]
+    pub listen: SocketAddr,
+    /// PEM file of the certificate chain, for HTTPS
+    #[argh(option, arg_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of the certificate's key
+    #[argh(option, arg_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// first line of this file is the token that clones must send
+    #[argh(option, arg_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}

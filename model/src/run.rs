@@ -1,0 +1,258 @@
+//! Turns parsed arguments into calls of the modules that do the work.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use reclone_format::{PublicKey, TreePath};
+
+use crate::cli::{Arguments, Command, Init, Publish, Serve, Show, Verify};
+use crate::error::{Context, Error, InFile, Result};
+use crate::folder::Crossing;
+use crate::identify::Changing;
+use crate::keys::{Passphrase, Signer};
+use crate::list::{Form, list, list_files, show};
+use crate::prune::{PruneOptions, prune};
+use crate::publish::{PublishOptions, publish, publish_again};
+use crate::serve::{ServeOptions, serve};
+use crate::store::{Record, Store, host_name, is_model_name};
+use crate::verify::verify;
+
+/// How a command that did its work ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All is well.
+    Fine,
+    /// `verify` found something wrong and said so.
+    Wrong,
+}
+
+/// Does what the arguments ask for.
+pub fn run(arguments: Arguments) -> Result<Verdict> {
+    match arguments.command {
+        _ if arguments.version => print(&format!("reclone-model {}\n", env!("CARGO_PKG_VERSION")))?,
+        Some(Command::Init(arguments)) => init(&arguments)?,
+        Some(Command::Publish(arguments)) => run_publish(&arguments)?,
+        Some(Command::List(arguments)) => {
+            let store = Store::open(&arguments.store)?;
+            print(&list(&store, form(arguments.json))?)?;
+        }
+        Some(Command::Show(arguments)) => run_show(&arguments)?,
+        Some(Command::Verify(arguments)) => return run_verify(&arguments),
+        Some(Command::Prune(arguments)) => {
+            if arguments.keep == 0 {
+                return Err(Error::Usage(
+                    "--keep 0: the newest generation always stays".into(),
+                ));
+            }
+            let options = PruneOptions {
+                keep: arguments.keep,
+                dry_run: arguments.dry_run,
+            };
+            prune(&Store::open(&arguments.store)?, &options)?;
+        }
+        Some(Command::Serve(arguments)) => run_serve(arguments)?,
+        None => {
+            return Err(Error::Usage(
+                "No command was given; `reclone-model --help` lists them".into(),
+            ));
+        }
+    }
+    Ok(Verdict::Fine)
+}
+
+fn init(arguments: &Init) -> Result<()> {
+    let model = arguments.model.clone().unwrap_or_else(host_name);
+    check_name(&model)?;
+    let passphrase = match &arguments.passphrase_file {
+        Some(file) => Passphrase::File(file.clone()),
+        None if arguments.passphrase => Passphrase::Ask,
+        None => Passphrase::None,
+    };
+    let key = &arguments.key;
+    let signer = if key.exists() {
+        log::info!("using the existing key {}", key.display());
+        let signer = Signer::open(key, &passphrase)?;
+        signer.write_public()?;
+        signer
+    } else {
+        Signer::create(key, &passphrase)?
+    };
+    let record = Record {
+        model: model.clone(),
+        key: signer.public().to_owned(),
+    };
+    let store = Store::create(&arguments.store, record)?;
+    log::info!(
+        "made the store {} for the model {model}; clones need {}.pub",
+        store.root().display(),
+        key.display()
+    );
+    Ok(())
+}
+
+fn run_publish(arguments: &Publish) -> Result<()> {
+    let mut store = Store::open(&arguments.store)?;
+    if arguments.again.is_some() && arguments.dry_run {
+        return Err(Error::Usage(
+            "--again and --dry-run do not go together".into(),
+        ));
+    }
+    if !(1..=22).contains(&arguments.level) {
+        return Err(Error::Usage(format!(
+            "--level {} is not between 1 and 22",
+            arguments.level
+        )));
+    }
+    let passphrase = match &arguments.passphrase_file {
+        Some(file) => Passphrase::File(file.clone()),
+        None => Passphrase::Ask,
+    };
+    let signer = Signer::open(&arguments.key, &passphrase)?;
+    if signer.public() != store.record().key {
+        return Err(Error::WrongKey {
+            key: arguments.key.clone(),
+            given: signer.public().into(),
+            store: arguments.store.clone(),
+            recorded: store.record().key.clone(),
+        });
+    }
+    if let Some(model) = &arguments.model {
+        check_name(model)?;
+    }
+    let options = PublishOptions {
+        from: arguments.from.clone(),
+        secrets: [&arguments.key]
+            .into_iter()
+            .chain(&arguments.passphrase_file)
+            .cloned()
+            .collect(),
+        model: arguments.model.clone(),
+        level: arguments.level,
+        crossing: Crossing {
+            all: arguments.all_file_systems,
+            at: arguments
+                .cross
+                .iter()
+                .map(|path| path_in_tree(path))
+                .collect::<Result<_>>()?,
+        },
+        changing: match arguments.allow_changing {
+            true => Changing::Allow,
+            false => Changing::Refuse,
+        },
+        rehash: arguments.rehash,
+        full: arguments.full,
+        dry_run: arguments.dry_run,
+    };
+    let published = match arguments.again {
+        Some(generation) => publish_again(&store, &signer, generation)?,
+        None => publish(&mut store, &signer, &options)?,
+    };
+    print(&format!("{}\n", published.generation))
+}
+
+fn form(json: bool) -> Form {
+    match json {
+        true => Form::Json,
+        false => Form::Text,
+    }
+}
+
+fn run_show(arguments: &Show) -> Result<()> {
+    let store = Store::open(&arguments.store)?;
+    if arguments.files {
+        let mut output = io::BufWriter::new(io::stdout().lock());
+        return list_files(&store, arguments.generation, &mut output);
+    }
+    print(&show(&store, arguments.generation, form(arguments.json))?)
+}
+
+fn run_verify(arguments: &Verify) -> Result<Verdict> {
+    let store = Store::open(&arguments.store)?;
+    let key = match &arguments.key {
+        Some(file) => {
+            let text = fs::read_to_string(file).context("read", file)?;
+            PublicKey::decode(&text).in_file(file)?
+        }
+        None => store.public_key()?,
+    };
+    let report = verify(&store, &key)?;
+    for problem in &report.problems {
+        log::error!("{problem}");
+    }
+    log::info!(
+        "checked {} generations, {} packs, {} objects: {} problems",
+        report.generations,
+        report.packs,
+        report.objects,
+        report.problems.len()
+    );
+    Ok(match report.problems.is_empty() {
+        true => Verdict::Fine,
+        false => Verdict::Wrong,
+    })
+}
+
+fn run_serve(arguments: Serve) -> Result<()> {
+    let store = Store::open(&arguments.store)?;
+    let tls = match (arguments.tls_cert, arguments.tls_key) {
+        (Some(chain), Some(key)) => Some((chain, key)),
+        (None, None) => None,
+        _ => {
+            return Err(Error::Usage(
+                "--tls-cert and --tls-key belong together".into(),
+            ));
+        }
+    };
+    let token = match &arguments.token_file {
+        Some(file) => {
+            let text = fs::read_to_string(file).context("read", file)?;
+            let token = text.lines().next().unwrap_or_default().trim().to_owned();
+            if token.is_empty() {
+                return Err(Error::Usage(format!(
+                    "{} holds no token in its first line",
+                    file.display()
+                )));
+            }
+            Some(token)
+        }
+        None => None,
+    };
+    Ok(serve(ServeOptions {
+        store: store.root().to_owned(),
+        listen: arguments.listen,
+        tls,
+        token,
+    })?)
+}
+
+fn check_name(model: &str) -> Result<()> {
+    if is_model_name(model) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "`{model}` can not be a model's name: 1 to 64 letters, digits, `.`, `_` or `-` are"
+    )))
+}
+
+/// A path of the tree as a user writes it, with or without a slash before it.
+fn path_in_tree(path: &Path) -> Result<TreePath> {
+    let parts = path.components().filter_map(|part| match part {
+        std::path::Component::RootDir => None,
+        part => Some(part.as_os_str()),
+    });
+    let path: PathBuf = parts.collect();
+    TreePath::from_bytes(path.as_os_str().as_bytes().to_vec())
+        .map_err(|error| Error::Usage(error.to_string()))
+}
+
+/// Writes to standard output.
+fn print(text: &str) -> Result<()> {
+    let mut output = io::stdout().lock();
+    output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+        .context("write to", Path::new("standard output"))
+}

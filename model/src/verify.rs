@@ -1,0 +1,285 @@
+//! `reclone-model verify`: reads the whole store and checks that it can be restored from. Every signature, every index,
+//! every object of every pack against its id, every manifest, and that nothing a manifest names is missing.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use reclone_format::frame::{Sink, decode};
+use reclone_format::{
+    Frame, Head, ManifestReader, ObjectId, PackId, PackIndex, PackRef, PackedObject, PublicKey,
+};
+
+use crate::error::{Context, Error, InFile, Result};
+use crate::pack_reader::{FrameBytes, read_index, read_manifest, read_object};
+use crate::progress::{Progress, Unit};
+use crate::store::Store;
+
+/// The longest chain of bases that is followed.
+const MAX_DEPTH: usize = 32;
+
+/// What was checked, and what is wrong.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Generations.
+    pub generations: usize,
+    /// Packs.
+    pub packs: usize,
+    /// Objects in them.
+    pub objects: usize,
+    /// A sentence each, beginning with the file.
+    pub problems: Vec<String>,
+}
+
+/// Checks the store against `key`. Fails only where the store's folders can not be read at all.
+pub fn verify(store: &Store, key: &PublicKey) -> Result<Report> {
+    let mut report = Report::default();
+    let heads = read_heads(store, key, &mut report)?;
+    report.generations = heads.len();
+    let mut packs: BTreeMap<PackId, PackRef> = BTreeMap::new();
+    for head in &heads {
+        let deltas = head.deltas.iter().map(|delta| &delta.pack);
+        for pack in head.packs.iter().chain(deltas) {
+            packs.entry(pack.id).or_insert_with(|| pack.clone());
+        }
+    }
+    report.packs = packs.len();
+    let mut indices = HashMap::new();
+    for pack in packs.values() {
+        match check_index(store, pack) {
+            Ok(index) => {
+                indices.insert(pack.id, index);
+            }
+            Err(error) => report.problem(&error),
+        }
+    }
+    check_frames(store, &indices, &mut report);
+    for head in &heads {
+        if let Err(error) = check_manifest(store, head, &indices, &mut report) {
+            report.problem(&error);
+        }
+    }
+    report.problems.sort();
+    report.problems.dedup();
+    for pack in store.packs()? {
+        if !packs.contains_key(&pack) {
+            let path = store.pack_path(&pack);
+            log::info!("{}: no head names it; prune removes it", path.display());
+        }
+    }
+    Ok(report)
+}
+
+impl Report {
+    fn problem(&mut self, error: &Error) {
+        self.problems.push(error.chain());
+    }
+}
+
+/// The heads of all generations that can be trusted.
+fn read_heads(store: &Store, key: &PublicKey, report: &mut Report) -> Result<Vec<Head>> {
+    let read = |path: &Path| -> Result<(Vec<u8>, Head)> {
+        let bytes = fs::read(path).context("read", path)?;
+        let head = Head::verify(&bytes, key).in_file(path)?;
+        Ok((bytes, head))
+    };
+    let mut heads = Vec::new();
+    for generation in store.generations()? {
+        let path = store.head_path(generation);
+        match read(&path) {
+            Ok((_, head)) if head.generation == generation => heads.push(head),
+            Ok((_, head)) => report.problems.push(format!(
+                "{}: it is the head of generation {}",
+                path.display(),
+                head.generation
+            )),
+            Err(error) => report.problem(&error),
+        }
+    }
+    let path = store.root().join("head");
+    match read(&path) {
+        Ok((bytes, head)) => {
+            let copy = store.head_path(head.generation);
+            if fs::read(&copy).ok().as_ref() != Some(&bytes) {
+                report.problems.push(format!(
+                    "{}: {} is not the same",
+                    path.display(),
+                    copy.display()
+                ));
+                heads.push(head);
+            }
+        }
+        Err(Error::Io { source, .. })
+            if source.kind() == io::ErrorKind::NotFound && heads.is_empty() =>
+        {
+            log::info!("nothing was published yet");
+        }
+        Err(error) => report.problem(&error),
+    }
+    Ok(heads)
+}
+
+fn check_index(store: &Store, pack: &PackRef) -> Result<PackIndex> {
+    let index = read_index(store, pack)?;
+    let path = store.pack_path(&pack.id);
+    let length = fs::metadata(&path).context("read", &path)?.len();
+    if length != pack.size || index.pack_size() != pack.size {
+        return Err(reclone_format::Error::Malformed {
+            structure: "pack",
+            reason: format!(
+                "it has {length} bytes, its head says {}, its index {}",
+                pack.size,
+                index.pack_size()
+            ),
+        })
+        .in_file(&path);
+    }
+    Ok(index)
+}
+
+/// Decodes every frame, on all cores.
+fn check_frames(store: &Store, indices: &HashMap<PackId, PackIndex>, report: &mut Report) {
+    let mut frames: Vec<(PackId, &Frame)> = indices
+        .iter()
+        .flat_map(|(id, index)| index.frames().iter().map(|frame| (*id, frame)))
+        .collect();
+    frames.sort_by_key(|(id, frame)| (*id, frame.offset));
+    report.objects = frames.iter().map(|(_, frame)| frame.objects.len()).sum();
+    let bytes = frames.iter().map(|(_, frame)| frame.length).sum();
+    let progress = Progress::start("verifying", Unit::Bytes, bytes);
+    let (next, problems) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some((pack, frame)) = frames.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = check_frame(store, indices, pack, frame) {
+                problems
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(error.chain());
+            }
+            progress.add(frame.length);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        (1..threads).for_each(|_| drop(scope.spawn(work)));
+        work();
+    });
+    let problems = problems
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    report.problems.extend(problems);
+}
+
+fn check_frame(
+    store: &Store,
+    indices: &HashMap<PackId, PackIndex>,
+    pack: &PackId,
+    frame: &Frame,
+) -> Result<()> {
+    let base = read_bases(store, indices, pack, frame, 0)?;
+    let path = store.pack_path(pack);
+    let file = File::open(&path).context("open", &path)?;
+    decode(frame, FrameBytes::new(&file, frame), &base, &mut Discard).in_file(&path)
+}
+
+/// The contents of all bases of a frame, one after the other. `depth` counts the frames that led here.
+fn read_bases(
+    store: &Store,
+    indices: &HashMap<PackId, PackIndex>,
+    pack: &PackId,
+    frame: &Frame,
+    depth: usize,
+) -> Result<Vec<u8>> {
+    let path = store.pack_path(pack);
+    let broken = |reason: String| {
+        let structure = "pack";
+        let error = reclone_format::Error::Malformed { structure, reason };
+        Err(error).in_file(&path)
+    };
+    let mut contents = Vec::new();
+    for base in &frame.bases {
+        if depth == MAX_DEPTH {
+            return broken(format!("object {} has too long a chain of bases", base.id));
+        }
+        let holds = |frame: &&Frame| frame.objects.contains(base);
+        let frames = indices
+            .iter()
+            .flat_map(|(id, index)| index.frames().iter().filter(holds).map(move |f| (id, f)));
+        let Some((pack, frame)) = frames.min_by_key(|(_, frame)| frame.bases.len()) else {
+            return broken(format!(
+                "a frame needs object {}, which no pack holds",
+                base.id
+            ));
+        };
+        let bases = read_bases(store, indices, pack, frame, depth + 1)?;
+        contents.extend(read_object(store, pack, frame, &bases, base.id)?);
+    }
+    Ok(contents)
+}
+
+/// Every object checked, none kept.
+struct Discard;
+
+impl Sink for Discard {
+    fn start(&mut self, _: &PackedObject) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn write(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn complete(&mut self, _: &PackedObject) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// That a generation's manifest is what its head says, and that its packs hold every object.
+fn check_manifest(
+    store: &Store,
+    head: &Head,
+    indices: &HashMap<PackId, PackIndex>,
+    report: &mut Report,
+) -> Result<()> {
+    let frames = |pack: &PackRef| indices.get(&pack.id).map(PackIndex::frames);
+    let objects: HashSet<ObjectId> = head
+        .packs
+        .iter()
+        .filter_map(frames)
+        .flatten()
+        .flat_map(|frame| frame.objects.iter().map(|object| object.id))
+        .collect();
+    if !objects.contains(&head.manifest.id) {
+        // Its pack was found damaged already, or it is in none.
+        report.problems.push(format!(
+            "generation {}: no pack holds its manifest",
+            head.generation
+        ));
+        return Ok(());
+    }
+    let manifest = read_manifest(store, head)?;
+    let path = store.pack_path(&head.packs[0].id);
+    let mut reader = ManifestReader::open(&manifest[..]).in_file(&path)?;
+    let header = reader.header();
+    let said = (head.manifest.entries, head.content, head.manifest.size);
+    if (header.entries, header.content, manifest.len() as u64) != said {
+        report.problems.push(format!(
+            "generation {}: its head and its manifest give different figures",
+            head.generation
+        ));
+    }
+    while let Some(item) = reader.next_entry().in_file(&path)? {
+        if let Some((id, _)) = item.entry.object()
+            && !objects.contains(&id)
+        {
+            report.problems.push(format!(
+                "generation {}: {}: no pack holds its content {id}",
+                head.generation, item.entry.path
+            ));
+        }
+    }
+    Ok(())
+}
