@@ -1,4 +1,46 @@
-//! The clone side.
+//! The clone side, in the order in which a generation passes through it.
 
+// the ground
+pub mod config;
+pub mod error;
 pub mod store;
 pub mod sys;
+
+// the clone's own folder
+pub mod pool;
+pub mod state;
+
+// from the store into the pool: plan, fetch, stage, image, commit
+pub mod accept;
+pub mod commit;
+pub mod fetch;
+pub mod follow;
+pub mod image;
+pub mod manifest;
+pub mod plan;
+pub mod stage;
+pub mod sync;
+
+// from the pool to a root
+pub mod assemble;
+pub mod keep;
+pub mod session;
+
+// care for the pool
+pub mod prune;
+pub mod repair;
+pub mod rollback;
+pub mod status;
+pub mod verify;
+
+// around the boot
+pub mod boot;
+pub mod network;
+pub mod shutdown;
+
+// the program
+pub mod cli;
+pub mod progress;
+pub mod run;
+
+pub use error::{Error, Result};

@@ -2,3 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod dns;
+pub mod loop_device;
+pub mod mount;
+pub mod net;
+pub mod xattr;

@@ -1,10 +1,11 @@
 //! A web server on loopback that fails as told: one [`Fault`] for each request, in order; none left is good behaviour.
+#![allow(dead_code)] // Each test program needs a part of it.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -55,6 +56,11 @@ struct Shared {
     faults: Mutex<VecDeque<Fault>>,
     asked: Mutex<Vec<Asked>>,
     connections: AtomicU64,
+    /// Bytes of bodies sent.
+    sent: AtomicU64,
+    /// Answers that came to a [`Fault::Stall`].
+    stalls: Mutex<u64>,
+    stalled: Condvar,
     /// Whether answers carry dates instead of entity tags.
     dates: bool,
 }
@@ -128,6 +134,24 @@ impl FaultyServer {
         std::mem::take(&mut *self.shared.asked.lock().unwrap())
     }
 
+    /// Bytes of bodies sent so far, each counted once.
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.swap(0, Ordering::SeqCst)
+    }
+
+    /// Waits until one more answer has stalled.
+    pub fn wait_for_stall(&self) {
+        let stalls = self.shared.stalls.lock().unwrap();
+        let wait = Duration::from_secs(60);
+        let waited = self
+            .shared
+            .stalled
+            .wait_timeout_while(stalls, wait, |stalls| *stalls == 0);
+        let (mut stalls, timeout) = waited.unwrap();
+        assert!(!timeout.timed_out(), "nothing stalled");
+        *stalls -= 1;
+    }
+
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::SeqCst)
     }
@@ -164,10 +188,10 @@ impl Shared {
         let path = asked.path.trim_start_matches('/').to_owned();
         match fault {
             Fault::Status(status, headers) => {
-                return send(stream, *status, headers, b"no", fault);
+                return self.send(stream, *status, headers, b"no", fault);
             }
             Fault::Redirect(to) => {
-                return send(stream, 302, &format!("Location: {to}\r\n"), b"", fault);
+                return self.send(stream, 302, &format!("Location: {to}\r\n"), b"", fault);
             }
             Fault::Garbage => {
                 stream.write_all(b"SSH-2.0-OpenSSH_9\r\n\r\n").ok()?;
@@ -183,7 +207,7 @@ impl Shared {
         }
         let file = self.files.lock().unwrap().get(&path).cloned();
         let Some(file) = file else {
-            return send(stream, 404, "", b"no", fault);
+            return self.send(stream, 404, "", b"no", fault);
         };
         let sum = file.iter().fold(7u64, |sum, b| {
             sum.wrapping_mul(31).wrapping_add((*b).into())
@@ -202,11 +226,11 @@ impl Shared {
         let headers = format!("{name}: {tag}\r\n");
         let ignores = matches!(fault, Fault::NoCondition);
         if asked.header(condition) == Some(&tag) && !ignores {
-            return send(stream, 304, &headers, b"", fault);
+            return self.send(stream, 304, &headers, b"", fault);
         }
         let same = asked.header("if-range").is_none_or(|wanted| wanted == tag);
         match asked.header("range").and_then(parse_range) {
-            Some((first, _)) if first >= file.len() => send(stream, 416, "", b"", fault),
+            Some((first, _)) if first >= file.len() => self.send(stream, 416, "", b"", fault),
             Some((first, last)) if same && !matches!(fault, Fault::NoRange) => {
                 let last = last.min(file.len() - 1);
                 let shift = usize::from(matches!(fault, Fault::WrongRange));
@@ -215,44 +239,50 @@ impl Shared {
                     "{headers}Content-Range: bytes {}-{last}/{size}\r\n",
                     first + shift
                 );
-                send(stream, 206, &range, &file[first + shift..=last], fault)
+                self.send(stream, 206, &range, &file[first + shift..=last], fault)
             }
-            _ => send(stream, 200, &headers, &file, fault),
+            _ => self.send(stream, 200, &headers, &file, fault),
         }
     }
-}
 
-fn send(
-    stream: &mut dyn Stream,
-    status: u16,
-    headers: &str,
-    body: &[u8],
-    fault: &Fault,
-) -> Option<()> {
-    let extra = if let Fault::TooLong(extra) = fault {
-        *extra
-    } else {
-        0
-    };
-    let length = body.len() + extra;
-    write!(
-        stream,
-        "HTTP/1.1 {status} X\r\n{headers}Content-Length: {length}\r\n\r\n"
-    )
-    .ok()?;
-    match fault {
-        Fault::Drop(after) | Fault::Stall(after) => {
-            stream.write_all(&body[..*after]).ok()?;
-            stream.flush().ok()?;
-            if matches!(fault, Fault::Stall(_)) {
-                std::thread::sleep(Duration::from_secs(5));
+    fn send(
+        &self,
+        stream: &mut dyn Stream,
+        status: u16,
+        headers: &str,
+        body: &[u8],
+        fault: &Fault,
+    ) -> Option<()> {
+        let extra = if let Fault::TooLong(extra) = fault {
+            *extra
+        } else {
+            0
+        };
+        let length = body.len() + extra;
+        write!(
+            stream,
+            "HTTP/1.1 {status} X\r\n{headers}Content-Length: {length}\r\n\r\n"
+        )
+        .ok()?;
+        match fault {
+            Fault::Drop(after) | Fault::Stall(after) => {
+                let count = (*after).min(body.len());
+                stream.write_all(&body[..count]).ok()?;
+                stream.flush().ok()?;
+                self.sent.fetch_add(count as u64, Ordering::SeqCst);
+                if matches!(fault, Fault::Stall(_)) {
+                    *self.stalls.lock().unwrap() += 1;
+                    self.stalled.notify_all();
+                    std::thread::sleep(Duration::from_secs(5));
+                }
+                None
             }
-            None
-        }
-        _ => {
-            stream.write_all(body).ok()?;
-            stream.flush().ok()?;
-            (extra == 0).then_some(())
+            _ => {
+                stream.write_all(body).ok()?;
+                stream.flush().ok()?;
+                self.sent.fetch_add(body.len() as u64, Ordering::SeqCst);
+                (extra == 0).then_some(())
+            }
         }
     }
 }

@@ -1,0 +1,225 @@
+//! The boot, top to bottom, and what happens when a step fails: the current generation boots. What is decided when, and
+//! the facts about Debian behind it, are in `docs/boot.md`.
+//!
+//! The distribution has unlocked, checked and mounted the root partition. Its mount is moved aside to
+//! `/run/reclone/disk`, the pool on it is brought up to date, and the generation is assembled where the partition was.
+
+mod catch_up;
+mod disk;
+mod handover;
+mod log;
+mod root;
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use ::log::{info, warn};
+
+use crate::config::{CONFIG_FILE, Config, Mode};
+use crate::error::{Error, Result};
+use crate::keep;
+use crate::network;
+use crate::pool::Pool;
+use crate::session;
+use crate::state::{Generation, State};
+
+use disk::Disk;
+use log::BootLog;
+
+/// Where a boot finds and leaves things.
+#[derive(Clone, Debug)]
+struct Places {
+    /// Where the root partition is mounted, and the generation will be.
+    root: PathBuf,
+    /// What is handed over to the running system.
+    run: PathBuf,
+    /// The configuration file.
+    config: PathBuf,
+    /// The kernel command line.
+    command_line: PathBuf,
+    /// The network's.
+    network: network::Places,
+}
+
+impl Places {
+    /// Those of an initramfs that mounted the root partition at `root`.
+    fn initramfs(root: PathBuf) -> Self {
+        Self {
+            root,
+            run: "/run".into(),
+            config: CONFIG_FILE.into(),
+            command_line: "/proc/cmdline".into(),
+            network: network::Places::default(),
+        }
+    }
+
+    /// The agent's own folder in `/run`.
+    fn own(&self) -> PathBuf {
+        self.run.join("reclone")
+    }
+}
+
+/// Does what [`boot_with`] says in an initramfs that mounted the root partition at `root`.
+pub fn boot(root: &Path) -> Result<()> {
+    boot_with(&Places::initramfs(root.into()), BootLog::install())
+}
+
+/// Puts the current generation at `places.root`, after a sync where that is wanted and possible. Where reclone is switched
+/// off or was never set up, the partition stays as it is. After an error it is back in its place, writable, so that
+/// a rescue shell can work on it and this can be called again.
+fn boot_with(places: &Places, boot_log: &BootLog) -> Result<()> {
+    let started = Instant::now();
+    let config = configuration(places);
+    if config.mode == Mode::Off {
+        info!("switched off by reclone=off: booting the plain root partition");
+        return Ok(());
+    }
+    let pool = places.root.join(&config.pool);
+    if config.store.is_none() && !pool.join("state").exists() {
+        info!(
+            "no store is configured and there is no generation: booting the plain root partition"
+        );
+        return Ok(());
+    }
+    make_private_dir(&places.own())?;
+    let disk = Disk::take(&places.root, &places.own().join("disk"))?;
+    let result = boot_from(&disk, places, &config, started);
+    if result.is_err() {
+        info!("this disk has nothing to boot but its plain root partition, as it was installed");
+        info!("in the shell: mend what is wrong, then leave it with `exit` to try again");
+        info!("to boot the plain root partition: add reclone=off to the kernel command line");
+    }
+    keep_log(
+        boot_log,
+        result.as_ref().err(),
+        places,
+        &disk.path().join(&config.pool),
+    );
+    if result.is_err() {
+        disk.give_back(&places.root)?;
+    }
+    result
+}
+
+/// Reads the configuration and the kernel command line, and says what can not be used.
+fn configuration(places: &Places) -> Config {
+    let read = |path: &Path| match fs::read(path) {
+        Ok(text) => text,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                warn!("{}: {error}", path.display());
+            }
+            Vec::new()
+        }
+    };
+    let (file, words) = (read(&places.config), read(&places.command_line));
+    let (config, complaints) = Config::read(&places.config, &file, &words);
+    for complaint in complaints {
+        warn!("{complaint}: left out");
+    }
+    config
+}
+
+fn boot_from(disk: &Disk, places: &Places, config: &Config, started: Instant) -> Result<()> {
+    let path = disk.path().join(&config.pool);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(Error::system("can not make the folder", parent))?;
+    }
+    let pool = Pool::create(&path)?;
+    if let Err(error) = turn_over(&pool, config.mode) {
+        warn!("{error}");
+    }
+    let failure = catch_up::catch_up(&pool, config, places).err();
+    if let Some(failure) = &failure {
+        warn!("{failure}");
+    }
+    let state = pool.state()?;
+    let candidates = candidates(&state, config.mode);
+    if candidates.is_empty() {
+        return Err(failure.unwrap_or(Error::NoGeneration(path)));
+    }
+    if let Err(error) = keep::adopt(&pool, disk.path()) {
+        warn!("{error}");
+    }
+    let generation = root::assemble(&pool, &candidates, places)?;
+    let later = failure.as_ref().is_some_and(may_pass);
+    if let Err(error) = hand_over(places, &pool, later) {
+        warn!("{error}: the running system goes without");
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    info!(
+        "booting generation {} after {seconds:.1} s",
+        generation.number
+    );
+    Ok(())
+}
+
+/// Leaves in `/run` what the running system needs. The root is there already: nothing here may keep it from booting.
+fn hand_over(places: &Places, pool: &Pool, sync_later: bool) -> Result<()> {
+    handover::write_units(&places.run, pool.root())?;
+    handover::link_pool(&places.own().join("pool"), pool.root())?;
+    if sync_later {
+        let folder = places.config.parent().unwrap_or(Path::new("/"));
+        handover::sync_later(&places.run, folder)?;
+        info!("the running system tries again in the background");
+    }
+    handover::place_shutdown_program(&places.run)
+}
+
+/// Whether what kept a sync from its end may be over in a few minutes: a slow line, a server that is still starting.
+fn may_pass(failure: &Error) -> bool {
+    match failure {
+        Error::Network(_) => true,
+        Error::Store(error) => error.is_temporary() || failure.is_deadline(),
+        _ => false,
+    }
+}
+
+/// What may boot, the best first.
+fn candidates(state: &State, mode: Mode) -> Vec<Generation> {
+    let (current, previous) = (state.current, state.previous);
+    let order = match mode {
+        Mode::Rollback => [previous, current],
+        _ => [current, previous],
+    };
+    if mode == Mode::Rollback && previous.is_none() {
+        warn!("there is no previous generation to go back to");
+    }
+    order.into_iter().flatten().collect()
+}
+
+/// Ends what was before this boot: saves what makes the clone itself from its last session, and sets that aside. This
+/// comes before the sync, which removes ended sessions when it needs their space. A failure costs space, or the newest
+/// host name, but not the boot.
+fn turn_over(pool: &Pool, mode: Mode) -> Result<()> {
+    let saved = match mode {
+        Mode::Reset { forget: true } => keep::forget(pool),
+        _ => session::idle(pool)?
+            .iter()
+            .try_for_each(|session| keep::save(pool, session)),
+    };
+    session::end_idle(pool).and(saved)
+}
+
+/// Writes down what this boot said. A disk that is full is no reason to stop.
+fn keep_log(boot_log: &BootLog, end: Option<&Error>, places: &Places, pool: &Path) {
+    let _ = fs::create_dir(pool.join("log"));
+    for path in [places.own().join("log"), pool.join("log/boot")] {
+        if let Err(error) = boot_log.append_to(&path, end) {
+            warn!("{}: {error}", path.display());
+        }
+    }
+}
+
+/// Old generations and the plain system lie below this folder, with programs that carry rights: nobody but root gets in.
+fn make_private_dir(path: &Path) -> Result<()> {
+    let mut builder = DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(path);
+    made.map_err(Error::system("can not make the folder", path))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The part of a boot that looks outside: network and sync, all of it before one deadline.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+
+use crate::boot::Places;
+use crate::config::{Config, Mode};
+use crate::error::{Error, Result};
+use crate::fetch::Watcher;
+use crate::follow::Follow;
+use crate::network::{self, Network};
+use crate::pool::Pool;
+use crate::repair;
+use crate::sync::{self, Outcome, SyncOptions, mib};
+use crate::verify::{self, Damage};
+
+/// Brings the pool up to date as far as `config` wants it. On an error the pool is as good as before.
+pub fn catch_up(pool: &Pool, config: &Config, places: &Places) -> Result<()> {
+    match config.mode {
+        Mode::On => outside(config, places, pool, |follow| sync(pool, follow)),
+        Mode::Reset { .. } => reset(pool, config, places),
+        Mode::Skip | Mode::Rollback | Mode::Off => Ok(()),
+    }
+}
+
+/// Syncs, checks every object, and mends what is damaged: in this order, for a store gives the objects of its newest
+/// generation. Without the store the damage is at least named.
+fn reset(pool: &Pool, config: &Config, places: &Places) -> Result<()> {
+    let mut checked = false;
+    let asked = outside(config, places, pool, |follow| {
+        let synced = sync(pool, follow);
+        let damage = check(pool)?;
+        checked = true;
+        if damage.count() > 0 {
+            let lock = pool.lock()?;
+            repair::mend_all(pool, follow, damage, &lock, &Progress::new())?;
+        }
+        synced
+    });
+    if !checked {
+        check(pool)?;
+    }
+    asked
+}
+
+fn check(pool: &Pool) -> Result<Damage> {
+    if pool.state()?.current.is_none() {
+        return Ok(Damage::default());
+    }
+    info!("checking every object of the pool");
+    let damage = verify::verify(pool, &())?;
+    for line in damage.describe(pool) {
+        warn!("{line}");
+    }
+    info!(
+        "checked {} objects, {} files are damaged",
+        damage.checked,
+        damage.count()
+    );
+    Ok(damage)
+}
+
+/// Does `work` with the store, with the network up for as long as it takes, if the store is behind one.
+fn outside(
+    config: &Config,
+    places: &Places,
+    pool: &Pool,
+    work: impl FnOnce(&Follow) -> Result<()>,
+) -> Result<()> {
+    let has_generation = pool.state()?.current.is_some();
+    // Who asks for a reset wants it done.
+    let may_wait_long = !has_generation || config.mode != Mode::On;
+    let time = config.time_to_sync(!may_wait_long);
+    let deadline = Instant::now() + time;
+    let follow = Follow::new(config, Some(deadline))?;
+    info!("asking {} for up to {} s", follow.location, time.as_secs());
+    let network = network_for(&follow.location, places, deadline)?;
+    let result = work(&follow);
+    if let Some(network) = network {
+        network.take_down();
+    }
+    result
+}
+
+fn network_for(store: &str, places: &Places, deadline: Instant) -> Result<Option<Network>> {
+    match network::is_needed(store) {
+        true => network::bring_up(&places.network, deadline).map(Some),
+        false => Ok(None),
+    }
+}
+
+fn sync(pool: &Pool, follow: &Follow) -> Result<()> {
+    let started = Instant::now();
+    let options = SyncOptions {
+        location: &follow.location,
+        key: &follow.key,
+        model: follow.model.as_deref(),
+        dry_run: false,
+        watcher: &Progress::new(),
+    };
+    let report = sync::sync(pool, &*follow.store, &options)?;
+    let number = report.generation;
+    let seconds = started.elapsed().as_secs_f64();
+    match report.outcome {
+        Outcome::Committed => info!(
+            "generation {number} is new: {} objects, {} received in {seconds:.1} s",
+            report.objects,
+            mib(report.traffic.bytes)
+        ),
+        Outcome::Unchanged => info!("generation {number} is the newest, asked in {seconds:.1} s"),
+        Outcome::Refused => info!("generation {number} stays: the newest was rolled back here"),
+        Outcome::Pending => return Err(Error::NoGeneration(pool.root().into())),
+    }
+    Ok(())
+}
+
+/// Progress as lines on the console, at most one in two seconds.
+struct Progress {
+    started: Instant,
+    /// When the next line is due, in milliseconds since then.
+    due: AtomicU64,
+}
+
+impl Progress {
+    const INTERVAL: Duration = Duration::from_secs(2);
+
+    fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            due: AtomicU64::new(interval()),
+        }
+    }
+}
+
+fn interval() -> u64 {
+    u64::try_from(Progress::INTERVAL.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Watcher for Progress {
+    fn transferred(&self, done: u64, total: u64) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let due = self.due.load(Ordering::Relaxed);
+        // Of several threads that are due, one speaks.
+        let next = now.saturating_add(interval());
+        let ours = now >= due
+            && self
+                .due
+                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if ours {
+            info!("{} of {}", mib(done), mib(total));
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The root partition, moved aside for as long as the machine runs.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Result};
+use crate::sys::mount;
+
+/// The partition's mount at its place in `/run`.
+pub struct Disk {
+    path: PathBuf,
+}
+
+impl Disk {
+    /// Moves the mount at `root` to `path` and makes it writable. On an error it is where it was.
+    pub fn take(root: &Path, path: &Path) -> Result<Disk> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(Error::system("can not make the folder", path))?;
+        move_mount(root, path).map_err(Error::system(
+            "can not move aside the root partition mounted at",
+            root,
+        ))?;
+        let disk = Disk { path: path.into() };
+        match mount::remount_writable(path) {
+            Ok(()) => Ok(disk),
+            Err(error) => {
+                disk.give_back(root)?;
+                Err(Error::system(
+                    "can not write to the root partition at",
+                    root,
+                )(error))
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Moves the mount back to `root`. It stays as writable as it is.
+    pub fn give_back(self, root: &Path) -> Result<()> {
+        move_mount(&self.path, root).map_err(Error::system(
+            "can not put the root partition back at",
+            root,
+        ))
+    }
+}
+
+/// Moves a mount; where mounts spread to other namespaces, the one that holds `from` must stop that first.
+fn move_mount(from: &Path, to: &Path) -> Result<(), Errno> {
+    match mount::move_mount(from, to) {
+        Err(Errno::EINVAL) => {
+            mount::make_private(Path::new("/"))?;
+            mount::move_mount(from, to)
+        }
+        moved => moved,
+    }
+}

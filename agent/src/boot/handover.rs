@@ -1,0 +1,217 @@
+//! What the running system finds in `/run`, which the initramfs hands over: the shutdown program that leaves the disk
+//! clean, the units that an assembled root needs, and those that it must not run.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+
+use crate::error::{Error, Result};
+use crate::shutdown;
+
+/// The running agent.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+/// Units that mean the root partition, which is no longer the root: the first would give the overlay the partition's mount
+/// options, the second would check a file system that is in use.
+const MASKED: [&str; 2] = ["systemd-remount-fs.service", "systemd-fsck-root.service"];
+
+/// The mount of the partition is the shutdown program's to end: systemd, which can not while the overlay is on it, would
+/// try at every power-off and report a failure.
+const DISK_UNIT_FOLDER: &str = "run-reclone-disk.mount.d";
+const DISK_STAYS: &str = "[Unit]\nDefaultDependencies=no\n";
+
+/// Puts a copy of this program where systemd looks for the shutdown program: `<run>/initramfs/shutdown`, and under its own
+/// name beside it. `/run` forbids running programs, so it gets a file system of its own; what was in the folder stays.
+pub fn place_shutdown_program(run: &Path) -> Result<()> {
+    let folder = run.join("initramfs");
+    let failed = |error: io::Error| Error::system("can not fill", &folder)(error);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&folder)
+        .map_err(failed)?;
+    // The stamps and notes of fsck, which systemd asks for.
+    let mut notes = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(failed)?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            notes.push((entry.file_name(), fs::read(entry.path()).map_err(failed)?));
+        }
+    }
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(
+        Some("tmpfs"),
+        &folder,
+        Some("tmpfs"),
+        flags,
+        Some("mode=0755,size=64m"),
+    )
+    .map_err(Error::system("can not mount a tmpfs at", &folder))?;
+    for (name, content) in notes {
+        fs::write(folder.join(name), content).map_err(failed)?;
+    }
+    // The folders that systemd moves its own mounts to.
+    for name in ["dev", "proc", "sys", "run", "oldroot"] {
+        fs::create_dir(folder.join(name)).map_err(failed)?;
+    }
+    let program = folder.join(shutdown::NAME);
+    fs::copy(OWN_PROGRAM, &program).map_err(failed)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    symlink(shutdown::NAME, folder.join("reclone")).map_err(failed)
+}
+
+/// Writes the units of the running system: masks, and the removal of old sessions once the system is up.
+pub fn write_units(run: &Path, pool: &Path) -> Result<()> {
+    let units = run.join("systemd/system");
+    let write = || -> io::Result<()> {
+        make_folder(&units)?;
+        for name in MASKED {
+            replace_link(Path::new("/dev/null"), &units.join(name))?;
+        }
+        make_folder(&units.join(DISK_UNIT_FOLDER))?;
+        fs::write(units.join(DISK_UNIT_FOLDER).join("stays.conf"), DISK_STAYS)?;
+        fs::write(units.join("reclone-prune.service"), prune_unit(run, pool))?;
+        want(&units, "reclone-prune.service")
+    };
+    write().map_err(Error::system("can not write units to", &units))
+}
+
+/// Has the running system sync once, a minute after it has started. The configuration that counts is that of the initramfs,
+/// with its key and token, and not the model's, which is what the running system shows.
+pub fn sync_later(run: &Path, config: &Path) -> Result<()> {
+    let units = run.join("systemd/system");
+    let copy = run.join("reclone/etc");
+    let write = || -> io::Result<()> {
+        make_folder(&units)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&copy)?;
+        for entry in fs::read_dir(config)?.flatten() {
+            if entry.file_type()?.is_file() {
+                fs::copy(entry.path(), copy.join(entry.file_name()))?;
+            }
+        }
+        fs::write(
+            units.join("reclone-sync.service"),
+            sync_unit(run, &copy, config),
+        )?;
+        fs::write(units.join("reclone-sync.timer"), SYNC_TIMER)?;
+        want(&units, "reclone-sync.timer")
+    };
+    write().map_err(Error::system("can not write units to", &units))
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(path)
+}
+
+/// Has a unit started with the system.
+fn want(units: &Path, name: &str) -> io::Result<()> {
+    let wanted = units.join("multi-user.target.wants");
+    make_folder(&wanted)?;
+    replace_link(&Path::new("..").join(name), &wanted.join(name))
+}
+
+/// Makes `link` lead to the pool: it is where the verbs look for it on a running clone.
+pub fn link_pool(link: &Path, pool: &Path) -> Result<()> {
+    replace_link(pool, link).map_err(Error::system("can not make the link", link))
+}
+
+/// A link that an earlier try of this boot made is in the way.
+fn replace_link(target: &Path, link: &Path) -> io::Result<()> {
+    match fs::remove_file(link) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => symlink(target, link),
+    }
+}
+
+/// The units below run in the background, and their failure is not the system's: the next boot does the same work.
+const QUIETLY: &str = "Type=exec\nNice=19\nIOSchedulingClass=idle\n";
+
+const SYNC_TIMER: &str = "[Unit]\n\
+    Description=The sync that reclone could not finish at boot\n\n\
+    [Timer]\n\
+    OnActiveSec=60\n";
+
+fn prune_unit(run: &Path, pool: &Path) -> String {
+    let (run, pool) = (run.display(), pool.display());
+    format!(
+        "[Unit]\n\
+         Description=Removal of old sessions from the pool of reclone\n\
+         RequiresMountsFor={pool}\n\
+         After=multi-user.target\n\n\
+         [Service]\n\
+         {QUIETLY}\
+         ExecStart=-{run}/initramfs/reclone prune --pool {pool}\n"
+    )
+}
+
+fn sync_unit(run: &Path, copy: &Path, config: &Path) -> String {
+    let (run, copy, config) = (run.display(), copy.display(), config.display());
+    format!(
+        "[Unit]\n\
+         Description=Sync of reclone in the background\n\
+         RequiresMountsFor={run}/reclone/disk\n\
+         After=network-online.target\n\n\
+         [Service]\n\
+         {QUIETLY}\
+         BindReadOnlyPaths={copy}:{config}\n\
+         ExecStart=-{run}/initramfs/reclone sync\n"
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_units_are_written_again_without_complaint() {
+        let run = tempfile::tempdir().unwrap();
+        let pool = Path::new("/run/reclone/disk/reclone");
+        for _ in 0..2 {
+            write_units(run.path(), pool).unwrap();
+        }
+        let units = run.path().join("systemd/system");
+        for name in MASKED {
+            assert_eq!(
+                fs::read_link(units.join(name)).unwrap(),
+                Path::new("/dev/null")
+            );
+        }
+        let wanted = units.join("multi-user.target.wants/reclone-prune.service");
+        let text = fs::read_to_string(wanted).unwrap();
+        let program = format!(
+            "ExecStart=-{}/initramfs/reclone prune --pool /run/reclone/disk/reclone\n",
+            run.path().display()
+        );
+        assert!(text.contains(&program), "{text}");
+    }
+
+    #[test]
+    fn a_later_sync_takes_the_configuration_of_the_initramfs_along() {
+        let (run, config) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(
+            config.path().join("reclone.conf"),
+            "store = http://model/\n",
+        )
+        .unwrap();
+        for _ in 0..2 {
+            sync_later(run.path(), config.path()).unwrap();
+        }
+        let copy = run.path().join("reclone/etc");
+        let copied = fs::read_to_string(copy.join("reclone.conf")).unwrap();
+        assert_eq!(copied, "store = http://model/\n");
+        let units = run.path().join("systemd/system");
+        let text = fs::read_to_string(units.join("reclone-sync.service")).unwrap();
+        let (from, to) = (copy.display(), config.path().display());
+        assert!(
+            text.contains(&format!("BindReadOnlyPaths={from}:{to}\n")),
+            "{text}"
+        );
+        let wanted = units.join("multi-user.target.wants/reclone-sync.timer");
+        assert_eq!(fs::read_to_string(wanted).unwrap(), SYNC_TIMER);
+    }
+}

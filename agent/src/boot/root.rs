@@ -1,0 +1,138 @@
+//! Which generation becomes the root: the first that can be assembled and has the running kernel's modules.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use log::warn;
+
+use crate::assemble;
+use crate::boot::Places;
+use crate::error::{Error, Result};
+use crate::keep;
+use crate::pool::Pool;
+use crate::session::{self, Session};
+use crate::state::Generation;
+use crate::sys::mount;
+
+/// Assembles one of `candidates` at the root's place, the earlier the better, and returns it. A generation without the
+/// modules of the running kernel is taken only when none has them: it would come up without network or graphics.
+pub fn assemble(pool: &Pool, candidates: &[Generation], places: &Places) -> Result<Generation> {
+    let modules = Modules::of_running_kernel(Path::new("/"));
+    let root = &places.root;
+    let mut without = None;
+    let mut failure = Error::NoGeneration(pool.root().into());
+    for generation in candidates {
+        match mount_generation(pool, generation, places) {
+            Err(error) => {
+                warn!("generation {} can not boot: {error}", generation.number);
+                failure = error;
+            }
+            Ok(()) if modules.as_ref().is_none_or(|modules| modules.are_in(root)) => {
+                return Ok(*generation);
+            }
+            Ok(()) => {
+                warn!(
+                    "generation {} lacks the modules of the running kernel {}",
+                    generation.number,
+                    modules.as_ref().map_or("", |modules| &modules.release)
+                );
+                mount::unmount(root).map_err(Error::system("can not unmount", root))?;
+                without.get_or_insert(generation);
+            }
+        }
+    }
+    let Some(generation) = without else {
+        return Err(failure);
+    };
+    let number = generation.number;
+    warn!("no generation has them: generation {number} boots, devices may be missing");
+    mount_generation(pool, generation, places)?;
+    Ok(*generation)
+}
+
+/// Mounts with a new session: an overlay must not meet the traces of another generation. Where the pool's disk is full
+/// even after the old sessions are gone, the session is in memory.
+fn mount_generation(pool: &Pool, generation: &Generation, places: &Places) -> Result<()> {
+    let in_pool =
+        || Session::create(pool).and_then(|session| mount_with(pool, generation, &session, places));
+    let in_pool = in_pool().or_else(|_| {
+        session::remove_ended(pool)?;
+        in_pool()
+    });
+    let Err(error) = in_pool else {
+        return Ok(());
+    };
+    warn!("{error}: trying with what is written in memory");
+    let folder = places.own().join("session");
+    fs::create_dir_all(&folder).map_err(Error::system("can not make the folder", &folder))?;
+    mount::tmpfs(&folder).map_err(Error::system("can not mount a tmpfs at", &folder))?;
+    mount_with(
+        pool,
+        generation,
+        &Session::open(&folder.join("this"))?,
+        places,
+    )
+}
+
+/// Mounts a generation with this session and puts the kept files in place. On an error nothing stays mounted.
+fn mount_with(
+    pool: &Pool,
+    generation: &Generation,
+    session: &Session,
+    places: &Places,
+) -> Result<()> {
+    let root = &places.root;
+    assemble::assemble(pool, generation, Some(session), root)?;
+    let placed = keep::place(pool, root);
+    if placed.is_err() {
+        mount::unmount(root).map_err(Error::system("can not unmount", root))?;
+    }
+    placed
+}
+
+/// The modules that the running kernel needs.
+struct Modules {
+    release: String,
+}
+
+impl Modules {
+    /// None where the system at `root`, the initramfs, has none either: such a kernel needs none.
+    fn of_running_kernel(root: &Path) -> Option<Modules> {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+        let modules = Modules {
+            release: release.trim().to_owned(),
+        };
+        modules.are_in(root).then_some(modules)
+    }
+
+    fn are_in(&self, root: &Path) -> bool {
+        let folder = |lib: &str| -> PathBuf { root.join(lib).join("modules").join(&self.release) };
+        ["usr/lib", "lib"]
+            .iter()
+            .any(|lib| folder(lib).join("modules.dep").exists())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_are_found_with_and_without_a_merged_usr() {
+        for lib in ["usr/lib", "lib"] {
+            let root = tempfile::tempdir().unwrap();
+            let modules = Modules {
+                release: "6.12.1-amd64".into(),
+            };
+            let folder = root.path().join(lib).join("modules/6.12.1-amd64");
+            fs::create_dir_all(&folder).unwrap();
+            assert!(
+                !modules.are_in(root.path()),
+                "an empty folder is not enough"
+            );
+            fs::write(folder.join("modules.dep"), "").unwrap();
+            assert!(modules.are_in(root.path()));
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The command line: verbs and options, as argh reads them. What they mean is the business of [`crate::run`].
+
+use std::path::PathBuf;
+
+use argh::FromArgs;
+
+/// Restores this machine to the model's newest generation. Every verb works at boot, in the rescue shell and, as root,
+/// on any folder.
+#[derive(FromArgs, Debug)]
+#[argh(
+    note = "Options that are not given come from /etc/reclone/reclone.conf and the kernel command line.",
+    error_code(0, "done"),
+    error_code(1, "a system call failed; the message names the file"),
+    error_code(2, "wrong command line or configuration"),
+    error_code(3, "no pool, or no such generation in it"),
+    error_code(4, "the store could not be reached"),
+    error_code(5, "what the store has was refused: signature, serial, model, format"),
+    error_code(6, "the disk is full"),
+    error_code(7, "another reclone works on the pool"),
+    error_code(8, "the pool is damaged")
+)]
+pub struct Arguments {
+    /// print the version and exit
+    #[argh(switch)]
+    pub version: bool,
+    /// say nothing but warnings and errors
+    #[argh(switch, short = 'q')]
+    pub quiet: bool,
+    /// say more
+    #[argh(switch, short = 'v')]
+    pub verbose: bool,
+    /// what to do
+    #[argh(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+/// What to do.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+pub enum Verb {
+    /// see [`Sync`]
+    Sync(Sync),
+    /// see [`Assemble`]
+    Assemble(Assemble),
+    /// see [`Boot`]
+    Boot(Boot),
+    /// see [`Status`]
+    Status(Status),
+    /// see [`Verify`]
+    Verify(Verify),
+    /// see [`Rollback`]
+    Rollback(Rollback),
+    /// see [`Reset`]
+    Reset(Reset),
+    /// see [`Prune`]
+    Prune(Prune),
+}
+
+/// Fetch the store's newest generation and make it current; it is booted the next time.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "sync")]
+pub struct Sync {
+    /// the store: http://…, https://… or a path
+    #[argh(option)]
+    pub store: Option<String>,
+    /// the model's public key: a file, or its line in base64
+    #[argh(option)]
+    pub key: Option<String>,
+    /// the model to follow; any other is refused
+    #[argh(option)]
+    pub model: Option<String>,
+    /// the pool
+    #[argh(option)]
+    pub pool: Option<PathBuf>,
+    /// a PEM file of certificate authorities to believe
+    #[argh(option)]
+    pub ca: Option<PathBuf>,
+    /// SHA-256 of the server's public key, instead of an authority
+    #[argh(option)]
+    pub pin: Option<String>,
+    /// a file with the bearer token
+    #[argh(option)]
+    pub token_file: Option<PathBuf>,
+    /// an HTTP proxy: http://HOST:PORT
+    #[argh(option)]
+    pub proxy: Option<String>,
+    /// seconds until everything must be over; no limit without it
+    #[argh(option)]
+    pub timeout: Option<u64>,
+    /// say what would be fetched, and fetch only the manifest
+    #[argh(switch, short = 'n')]
+    pub dry_run: bool,
+}
+
+/// Mount the current generation at a folder.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "assemble")]
+pub struct Assemble {
+    /// the pool
+    #[argh(option)]
+    pub pool: Option<PathBuf>,
+    /// the folder for what is written; `none`: read-only; a new one in the pool without this option
+    #[argh(option)]
+    pub session: Option<PathBuf>,
+    /// mount the previous generation instead
+    #[argh(switch)]
+    pub previous: bool,
+    /// where to mount
+    #[argh(positional)]
+    pub target: PathBuf,
+}
+
+/// Sync and assemble, as the initramfs does: the mounted root makes room for the current generation.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "boot")]
+pub struct Boot {
+    /// where the distribution mounted the root file system
+    #[argh(option)]
+    pub root: PathBuf,
+}
+
+/// Tell what the pool holds.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "status")]
+pub struct Status {
+    /// the pool
+    #[argh(option)]
+    pub pool: Option<PathBuf>,
+    /// as one JSON object
+    #[argh(switch)]
+    pub json: bool,
+}
+
+/// Read every object, manifest and image, and tell what is damaged.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "verify")]
+pub struct Verify {
+    /// the pool
+    #[argh(option)]
+    pub pool: Option<PathBuf>,
+    /// fetch what is damaged again
+    #[argh(switch)]
+    pub repair: bool,
+    /// the store; without it, that of the configuration or of the last sync
+    #[argh(option)]
+    pub store: Option<String>,
+    /// the model's public key
+    #[argh(option)]
+    pub key: Option<String>,
+}
+
+/// Make the previous generation current, until the store has a newer one than that which is left.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "rollback")]
+pub struct Rollback {
+    /// the pool
+    #[argh(option)]
+    pub pool: Option<PathBuf>,
+}
+
+/// Sync, check everything, fetch what is damaged, and drop every session that nobody is in.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "reset")]
+pub struct Reset {
+    /// the pool
+    #[argh(option)]
+    pub pool: Option<PathBuf>,
+    /// the store; without it, that of the configuration or of the last sync
+    #[argh(option)]
+    pub store: Option<String>,
+    /// the model's public key
+    #[argh(option)]
+    pub key: Option<String>,
+    /// drop the kept files, too
+    #[argh(switch)]
+    pub forget: bool,
+}
+
+/// Remove what neither the current nor the previous generation needs, and ended sessions.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "prune")]
+pub struct Prune {
+    /// the pool
+    #[argh(option)]
+    pub pool: Option<PathBuf>,
+}

@@ -1,0 +1,236 @@
+//! What a clone was told: `/etc/reclone/reclone.conf` and the kernel command line become one [`Config`].
+//!
+//! The file has lines `key = value`; empty lines and lines that begin with `#` mean nothing. The kernel command line
+//! has the words `reclone=MODE` and `reclone.KEY=VALUE` (or `rd.reclone…`), and wins. Both are read leniently, for a slip of
+//! the pen must not keep a machine from booting: what can not be used is left out and reported as a [`Complaint`].
+//! Nothing here reads a file.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+/// Where the configuration is, in the initramfs and in the running system.
+pub const CONFIG_FILE: &str = "/etc/reclone/reclone.conf";
+
+/// What a boot does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Sync, then boot what is current.
+    #[default]
+    On,
+    /// Boot what is current, without the network.
+    Skip,
+    /// Check every object, fetch what is damaged, drop every session.
+    Reset {
+        /// Drop the kept paths, too.
+        forget: bool,
+    },
+    /// Boot the previous generation this once.
+    Rollback,
+    /// Boot the plain root partition, as if reclone were not installed.
+    Off,
+}
+
+/// Where the model's public key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// In this minisign public key file.
+    File(PathBuf),
+    /// Here: its line in base64.
+    Text(String),
+}
+
+/// Everything that can be set, with its default where nothing was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What this boot does.
+    pub mode: Mode,
+    /// The store to follow: a URL or a path.
+    pub store: Option<String>,
+    /// The model to follow, where a store's key is used for several.
+    pub model: Option<String>,
+    /// The model's public key.
+    pub key: Option<Key>,
+    /// The pool, relative to the top of the root file system.
+    pub pool: PathBuf,
+    /// How long a boot may spend on network and sync when there is a generation to boot anyway.
+    pub timeout: Duration,
+    /// The same when there is none yet.
+    pub first_timeout: Duration,
+    /// Certificate authorities to believe, as a PEM file.
+    pub ca: Option<PathBuf>,
+    /// SHA-256 of the server's public key.
+    pub pin: Option<String>,
+    /// A file with the bearer token.
+    pub token_file: Option<PathBuf>,
+    /// An HTTP proxy.
+    pub proxy: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mode: Mode::On,
+            store: None,
+            model: None,
+            key: None,
+            pool: "reclone".into(),
+            timeout: Duration::from_secs(30),
+            first_timeout: Duration::from_secs(3600),
+            ca: None,
+            pin: None,
+            token_file: None,
+            proxy: None,
+        }
+    }
+}
+
+/// Something that was left out because it can not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    place: String,
+    what: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+impl Config {
+    /// Takes over what a configuration file says; `name` is the file's, for the complaints.
+    pub fn read_file(&mut self, name: &Path, text: &[u8]) -> Vec<Complaint> {
+        let mut complaints = Vec::new();
+        for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+            let line = String::from_utf8_lossy(line);
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let result = match line.split_once('=') {
+                Some((key, value)) => self.set(key.trim(), value.trim()),
+                None => Err(format!("`{line}` is not of the form `key = value`")),
+            };
+            if let Err(what) = result {
+                let place = format!("{}:{number}", name.display());
+                complaints.push(Complaint { place, what });
+            }
+        }
+        complaints
+    }
+
+    /// Takes over what the kernel command line says.
+    pub fn read_command_line(&mut self, text: &[u8]) -> Vec<Complaint> {
+        let mut complaints = Vec::new();
+        for word in words(&String::from_utf8_lossy(text)) {
+            let Some((name, value)) = word.split_once('=') else {
+                continue;
+            };
+            let name = name.strip_prefix("rd.").unwrap_or(name);
+            let result = match name.strip_prefix("reclone") {
+                Some("") => self.set_mode(value),
+                Some(key) if key.starts_with('.') => self.set(&key[1..], value),
+                _ => continue,
+            };
+            if let Err(what) = result {
+                let place = format!("kernel command line, `{word}`");
+                complaints.push(Complaint { place, what });
+            }
+        }
+        complaints
+    }
+
+    /// Reads both, the command line last.
+    pub fn read(file: &Path, text: &[u8], command_line: &[u8]) -> (Self, Vec<Complaint>) {
+        let mut config = Self::default();
+        let mut complaints = config.read_file(file, text);
+        complaints.extend(config.read_command_line(command_line));
+        (config, complaints)
+    }
+
+    /// How long this boot may spend on network and sync.
+    pub fn time_to_sync(&self, has_generation: bool) -> Duration {
+        match has_generation {
+            true => self.timeout,
+            false => self.first_timeout.max(self.timeout),
+        }
+    }
+
+    fn set_mode(&mut self, value: &str) -> Result<(), String> {
+        self.mode = match value {
+            "on" => Mode::On,
+            "skip" => Mode::Skip,
+            "reset" => Mode::Reset { forget: false },
+            "reset,forget" => Mode::Reset { forget: true },
+            "rollback" => Mode::Rollback,
+            "off" => Mode::Off,
+            _ => return Err("must be on, skip, reset, reset,forget, rollback or off".into()),
+        };
+        Ok(())
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        if value.is_empty() {
+            return Err(format!("`{key}` has no value"));
+        }
+        let text = Some(value.to_owned());
+        match key {
+            "store" => self.store = text,
+            "model" => self.model = text,
+            "key" if value.starts_with('/') => self.key = Some(Key::File(value.into())),
+            "key" => self.key = Some(Key::Text(value.into())),
+            "pool" => self.pool = pool_path(value)?,
+            "timeout" => self.timeout = seconds(value)?,
+            "first-timeout" => self.first_timeout = seconds(value)?,
+            "ca" => self.ca = Some(value.into()),
+            "pin" => self.pin = text,
+            "token-file" => self.token_file = Some(value.into()),
+            "proxy" => self.proxy = text,
+            _ => return Err(format!("`{key}` is not a key that this version knows")),
+        }
+        Ok(())
+    }
+}
+
+fn seconds(value: &str) -> Result<Duration, String> {
+    match value.parse() {
+        Ok(seconds @ 1..=604_800) => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!(
+            "`{value}` is not a number of seconds between 1 and 604800"
+        )),
+    }
+}
+
+/// A path below the top of the root file system. `..` could lead out of the disk and into the initramfs.
+fn pool_path(value: &str) -> Result<PathBuf, String> {
+    let path = Path::new(value.trim_start_matches('/'));
+    let is_plain = |part| matches!(part, Component::Normal(_));
+    match path.components().all(is_plain) && path.components().next().is_some() {
+        true => Ok(path.into()),
+        false => Err(format!(
+            "`{value}` is not a folder below the top of the root file system"
+        )),
+    }
+}
+
+/// The words of a kernel command line: parted by white space, except between double quotes, which are dropped.
+fn words(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for letter in text.chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            _ if letter.is_whitespace() && !quoted => words.push(String::new()),
+            _ => words
+                .last_mut()
+                .expect("one word is always there")
+                .push(letter),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[cfg(test)]
+mod tests;

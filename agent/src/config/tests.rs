@@ -1,0 +1,151 @@
+//! Tables of configuration files and kernel command lines, and what becomes of them.
+
+use super::*;
+
+fn file(text: &str) -> (Config, Vec<String>) {
+    let mut config = Config::default();
+    let complaints = config.read_file(Path::new("reclone.conf"), text.as_bytes());
+    (config, complaints.iter().map(ToString::to_string).collect())
+}
+
+fn command_line(text: &str) -> (Config, Vec<String>) {
+    let mut config = Config::default();
+    let complaints = config.read_command_line(text.as_bytes());
+    (config, complaints.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn every_key_of_the_file_is_read() {
+    let (config, complaints) = file(
+        "# a clone of room 12\n\
+         store = https://model/store\n model=lab \nkey = /etc/reclone/model.pub\n\n\
+         pool = /var/reclone\r\ntimeout = 20\nfirst-timeout = 7200\nca = /etc/reclone/ca.pem\n\
+         pin = sha256//AAAA=\ntoken-file = /etc/reclone/token\nproxy = http://proxy:3128",
+    );
+    assert_eq!(complaints, [""; 0]);
+    let expected = Config {
+        mode: Mode::On,
+        store: Some("https://model/store".into()),
+        model: Some("lab".into()),
+        key: Some(Key::File("/etc/reclone/model.pub".into())),
+        pool: "var/reclone".into(),
+        timeout: Duration::from_secs(20),
+        first_timeout: Duration::from_secs(7200),
+        ca: Some("/etc/reclone/ca.pem".into()),
+        pin: Some("sha256//AAAA=".into()),
+        token_file: Some("/etc/reclone/token".into()),
+        proxy: Some("http://proxy:3128".into()),
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn a_line_that_can_not_be_used_is_named_and_left_out() {
+    let cases = [
+        (
+            "stoer = x",
+            "reclone.conf:1: `stoer` is not a key that this version knows",
+        ),
+        (
+            "\n\nstore",
+            "reclone.conf:3: `store` is not of the form `key = value`",
+        ),
+        ("store =", "reclone.conf:1: `store` has no value"),
+        (
+            "timeout = soon",
+            "reclone.conf:1: `soon` is not a number of seconds between 1 and 604800",
+        ),
+        (
+            "timeout = 0",
+            "reclone.conf:1: `0` is not a number of seconds between 1 and 604800",
+        ),
+        (
+            "pool = a/../../etc",
+            "reclone.conf:1: `a/../../etc` is not a folder below the top of the root file system",
+        ),
+        (
+            "pool = /",
+            "reclone.conf:1: `/` is not a folder below the top of the root file system",
+        ),
+    ];
+    for (text, complaint) in cases {
+        assert_eq!(
+            file(text),
+            (Config::default(), vec![complaint.to_owned()]),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_do_not_stop_the_reading() {
+    let mut config = Config::default();
+    let complaints = config.read_file(Path::new("f"), b"\xff\xfe\0\nmodel = lab\n");
+    assert_eq!(complaints.len(), 1);
+    assert_eq!(config.model.as_deref(), Some("lab"));
+}
+
+#[test]
+fn the_last_mode_on_the_command_line_counts() {
+    let cases = [
+        ("", Mode::On),
+        ("quiet root=/dev/sda1 rw", Mode::On),
+        ("reclone=on", Mode::On),
+        ("ro reclone=skip quiet\n", Mode::Skip),
+        ("reclone=reset", Mode::Reset { forget: false }),
+        ("reclone=reset,forget", Mode::Reset { forget: true }),
+        ("reclone=rollback", Mode::Rollback),
+        ("reclone=off", Mode::Off),
+        ("rd.reclone=off", Mode::Off),
+        ("reclone=off reclone=skip", Mode::Skip),
+        ("recloned=off xreclone=off reclone", Mode::On),
+    ];
+    for (text, mode) in cases {
+        let (config, complaints) = command_line(text);
+        assert_eq!((config.mode, complaints.len()), (mode, 0), "{text}");
+    }
+}
+
+#[test]
+fn the_command_line_overrides_the_file() {
+    let text = b"store = http://a/\ntimeout = 5\nmodel = lab\n";
+    let words = b"reclone.store=http://b/ rd.reclone.timeout=9 reclone.pool=/srv/pool \"reclone.model=my lab\"";
+    let (config, complaints) = Config::read(Path::new("f"), text, words);
+    assert_eq!(complaints, []);
+    assert_eq!(config.store.as_deref(), Some("http://b/"));
+    assert_eq!(config.model.as_deref(), Some("my lab"));
+    assert_eq!(config.timeout, Duration::from_secs(9));
+    assert_eq!(config.pool, Path::new("srv/pool"));
+}
+
+#[test]
+fn a_wrong_word_on_the_command_line_is_named_and_left_out() {
+    let cases = [
+        (
+            "reclone=maybe",
+            "kernel command line, `reclone=maybe`: must be on, skip, reset, reset,forget, rollback or off",
+        ),
+        (
+            "rd.reclone.pol=/x",
+            "kernel command line, `rd.reclone.pol=/x`: `pol` is not a key that this version knows",
+        ),
+    ];
+    for (text, complaint) in cases {
+        assert_eq!(
+            command_line(text),
+            (Config::default(), vec![complaint.to_owned()]),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_first_clone_never_gets_less_time_than_a_later_one() {
+    let (config, _) = file("timeout = 100\nfirst-timeout = 10");
+    assert_eq!(config.time_to_sync(true), Duration::from_secs(100));
+    assert_eq!(config.time_to_sync(false), Duration::from_secs(100));
+    assert_eq!(
+        Config::default().time_to_sync(false),
+        Duration::from_secs(3600)
+    );
+}

@@ -1,0 +1,79 @@
+//! Whom a clone follows: the configuration, made into an open store and a key.
+
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::time::Instant;
+
+use reclone_format::PublicKey;
+use reclone_format::signature::MAX_KEY_FILE;
+
+use crate::config::{Config, Key};
+use crate::error::{Error, Result};
+use crate::store::{self, Store, StoreOptions, Token};
+
+/// A store, who must have signed what comes from it, and how it is named.
+pub struct Follow {
+    /// As it was named.
+    pub location: String,
+    /// Whose signature counts.
+    pub key: PublicKey,
+    /// The model to follow, if one was named.
+    pub model: Option<String>,
+    /// The way to it.
+    pub store: Box<dyn Store>,
+}
+
+impl Follow {
+    /// Reads the files that `config` names; asks the store nothing yet. All waits for it end at `deadline`.
+    pub fn new(config: &Config, deadline: Option<Instant>) -> Result<Self> {
+        let usage = |text: &str| Error::Usage(text.into());
+        let location = config.store.clone().ok_or_else(|| {
+            usage("No store is named: use --store, reclone.store= on the kernel command line, or `store = …` in /etc/reclone/reclone.conf")
+        })?;
+        let key = config.key.as_ref().ok_or_else(|| {
+            usage("No key is named: use --key, or `key = …` in /etc/reclone/reclone.conf")
+        })?;
+        let token = config.token_file.as_deref().map(read_token).transpose()?;
+        let options = StoreOptions {
+            ca: config.ca.clone(),
+            pin: config.pin.clone(),
+            token,
+            proxy: config.proxy.clone(),
+            deadline,
+            ..StoreOptions::default()
+        };
+        Ok(Self {
+            key: read_key(key)?,
+            model: config.model.clone(),
+            // Nothing was sent yet: what is wrong now is what was said, not the store.
+            store: store::open(&location, &options).map_err(wrong)?,
+            location,
+        })
+    }
+}
+
+/// For `map_err`: the command line or the configuration can not be right.
+fn wrong(error: impl Display) -> Error {
+    Error::Usage(error.to_string())
+}
+
+fn read_key(key: &Key) -> Result<PublicKey> {
+    match key {
+        Key::Text(text) => PublicKey::decode(text).map_err(wrong),
+        Key::File(path) => {
+            let mut text = String::new();
+            let read = File::open(path)
+                .and_then(|file| file.take(MAX_KEY_FILE as u64).read_to_string(&mut text));
+            read.map_err(Error::system("can not read the key", path))?;
+            PublicKey::decode(&text)
+                .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+        }
+    }
+}
+
+fn read_token(path: &Path) -> Result<Token> {
+    let text = fs::read_to_string(path).map_err(Error::system("can not read the token", path))?;
+    Ok(Token::new(&text))
+}

@@ -1,0 +1,255 @@
+//! What makes a clone itself: a few files that stay whatever the model says. They live in the pool below `keep/`, under
+//! their own paths; each new session begins with them.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use log::info;
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
+
+use crate::error::{Error, Result};
+use crate::pool::{Pool, create_new, list, make_dir, make_own_dir, remove_any, remove_dir};
+use crate::session::Session;
+
+const MACHINE_ID: &str = "etc/machine-id";
+const FILES: [&str; 3] = [MACHINE_ID, "etc/hostname", "etc/fstab"];
+const HOST_KEYS: &str = "etc/ssh";
+const HOST_KEY_PREFIX: &str = "ssh_host_";
+
+/// The kept files that are there below `root`, as paths relative to it. Symbolic links are not followed, on the way
+/// neither, and not kept: whoever was root in a session could have them lead anywhere.
+fn files_below(root: &Path) -> Vec<PathBuf> {
+    let keys = fs::read_dir(root.join(HOST_KEYS))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let keys = keys
+        .map(|entry| Path::new(HOST_KEYS).join(entry.file_name()))
+        .filter(|path| is_host_key(path));
+    let mut files: Vec<PathBuf> = FILES.iter().map(PathBuf::from).chain(keys).collect();
+    files.retain(|path| {
+        is_real(root, path.parent().unwrap_or(path))
+            && fs::symlink_metadata(root.join(path)).is_ok_and(|it| it.is_file())
+    });
+    files.sort();
+    files
+}
+
+/// Whether `root` and every part of `folder` below it are folders and not links to some.
+fn is_real(root: &Path, folder: &Path) -> bool {
+    let mut at = root.to_owned();
+    let is_folder = |path: &Path| fs::symlink_metadata(path).is_ok_and(|it| it.is_dir());
+    is_folder(&at)
+        && folder.components().all(|part| {
+            at.push(part);
+            is_folder(&at)
+        })
+}
+
+fn is_host_key(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    name.is_some_and(|name| name.starts_with(HOST_KEY_PREFIX))
+}
+
+/// Fills `keep/` from the system that was installed on the clone, if it was never filled. When this returns it is on
+/// disk. Without a machine id the clone gets one of its own: two machines with the model's would be one to the network.
+pub fn adopt(pool: &Pool, plain_root: &Path) -> Result<()> {
+    if is_real(&pool.keep(), Path::new("")) {
+        return Ok(());
+    }
+    if fs::symlink_metadata(pool.keep()).is_ok() {
+        remove_any(&pool.keep())?;
+    }
+    let new = pool.root().join("keep.new");
+    remove_dir(&new)?;
+    make_dir(&new)?;
+    let files = files_below(plain_root);
+    for file in &files {
+        copy(plain_root, file, &new, file)?;
+    }
+    let id = new.join(MACHINE_ID);
+    if !fs::read_to_string(&id).is_ok_and(|id| is_machine_id(id.trim())) {
+        write_machine_id(&id).map_err(Error::system("can not write", &id))?;
+    }
+    pool.sync()?;
+    fs::rename(&new, pool.keep()).map_err(Error::system("can not move", &new))?;
+    info!("keeping {} files of this machine", files.len());
+    pool.sync()
+}
+
+fn is_machine_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// A random id in the form of machine-id(5), an RFC 4122 version 4 UUID.
+fn write_machine_id(path: &Path) -> io::Result<()> {
+    let mut id = [0u8; 16];
+    File::open("/dev/urandom")?.read_exact(&mut id)?;
+    id[6] = id[6] & 0x0f | 0x40;
+    id[8] = id[8] & 0x3f | 0x80;
+    let mut text: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    text.push('\n');
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o444))
+}
+
+/// Brings what a session changed in kept files back into `keep/`: a new host name, new host keys. Each file is synced
+/// before it takes the old one's place. A `keep/` that is not there is left to [`adopt`].
+pub fn save(pool: &Pool, session: &Session) -> Result<()> {
+    let (upper, keep) = (session.upper(), pool.keep());
+    if !is_real(&keep, Path::new("")) {
+        return Ok(());
+    }
+    for file in files_below(&upper) {
+        let (from, to) = (upper.join(&file), keep.join(&file));
+        if is_same(&from, &to).map_err(Error::system("can not read", &from))? {
+            continue;
+        }
+        let new = file.with_file_name(".new");
+        copy(&upper, &file, &keep, &new)?;
+        let new = keep.join(new);
+        let sync = || {
+            File::open(&new)?
+                .sync_all()
+                .and_then(|()| fs::rename(&new, &to))
+        };
+        sync().map_err(Error::system("can not write", &to))?;
+        info!("kept the new {}", file.display());
+    }
+    Ok(())
+}
+
+fn is_same(left: &Path, right: &Path) -> io::Result<bool> {
+    if fs::metadata(left)?.mode() != fs::symlink_metadata(right).map_or(0, |it| it.mode()) {
+        return Ok(false);
+    }
+    Ok(fs::read(left)? == fs::read(right)?)
+}
+
+/// Forgets everything kept; the next boot takes it from the plain root again.
+pub fn forget(pool: &Pool) -> Result<()> {
+    remove_dir(&pool.keep())
+}
+
+/// Copies `file` below `from` to `name` below `to`. What stands in the way of a folder or of the file goes.
+fn copy(from: &Path, file: &Path, to: &Path, name: &Path) -> Result<()> {
+    let mut folder = to.to_owned();
+    for part in name.parent().unwrap_or(name).components() {
+        folder.push(part);
+        make_own_dir(&folder)?;
+    }
+    let from = from.join(file);
+    let copy = || -> io::Result<()> {
+        let mut source = File::open(&from)?;
+        let metadata = source.metadata()?;
+        let mut file = create_new(&to.join(name))?;
+        io::copy(&mut source, &mut file)?;
+        fchown(&file, Some(metadata.uid()), Some(metadata.gid()))?;
+        file.set_permissions(fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
+        file.set_modified(metadata.modified()?)
+    };
+    copy().map_err(Error::system("can not copy", &from))
+}
+
+/// Puts the kept files into the assembled tree at `root`, in place of the model's. The folders they are in keep the
+/// model's times. Nothing is followed out of `root`, whatever links the model has there.
+pub fn place(pool: &Pool, root: &Path) -> Result<()> {
+    let keep = pool.keep();
+    if !is_real(&keep, Path::new("")) {
+        return Ok(());
+    }
+    let top = open_top(root).map_err(Error::system("can not open", root))?;
+    remove_foreign_keys(&keep, &top, root)?;
+    for file in files_below(&keep) {
+        put(&keep.join(&file), &top, &file).map_err(Error::system("can not keep", &file))?;
+    }
+    Ok(())
+}
+
+/// The model's host keys, should it have published them, are not the clone's, and no clone may speak with them.
+fn remove_foreign_keys(keep: &Path, top: &OwnedFd, root: &Path) -> Result<()> {
+    for path in list(&root.join(HOST_KEYS)).unwrap_or_default() {
+        let Some(file) = path.file_name().map(|name| Path::new(HOST_KEYS).join(name)) else {
+            continue;
+        };
+        if is_host_key(&file) && !keep.join(&file).exists() {
+            let remove = || -> io::Result<()> {
+                let folder = open_folder(top, Path::new(HOST_KEYS))?;
+                Ok(rustix::fs::unlinkat(
+                    &folder,
+                    file.file_name().unwrap_or_default(),
+                    AtFlags::empty(),
+                )?)
+            };
+            remove().map_err(Error::system("can not remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+fn open_top(root: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(
+        root,
+        OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+fn open_folder(top: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    Ok(rustix::fs::openat2(
+        top,
+        path,
+        flags,
+        Mode::empty(),
+        resolve,
+    )?)
+}
+
+/// Writes a copy of `from` at `file` below `top`. Where the model lacks the folder, there is nothing to keep the file for.
+fn put(from: &Path, top: &OwnedFd, file: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (file.parent(), file.file_name()) else {
+        return Ok(());
+    };
+    let folder = match open_folder(top, parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let before = rustix::fs::fstat(&folder)?;
+    match rustix::fs::unlinkat(&folder, name, AtFlags::empty()) {
+        Err(rustix::io::Errno::NOENT) => {}
+        removed => removed?,
+    }
+    let metadata = fs::metadata(from)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut new = File::from(rustix::fs::openat(
+        &folder,
+        name,
+        flags,
+        Mode::from_bits_truncate(0o600),
+    )?);
+    new.write_all(&fs::read(from)?)?;
+    fchown(&new, Some(metadata.uid()), Some(metadata.gid()))?;
+    new.set_permissions(fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
+    new.set_modified(metadata.modified()?)?;
+    let time = |sec: i64, nsec| Timespec {
+        tv_sec: sec,
+        tv_nsec: nsec,
+    };
+    Ok(rustix::fs::futimens(
+        &folder,
+        &Timestamps {
+            last_access: time(before.st_atime, before.st_atime_nsec as _),
+            last_modification: time(before.st_mtime, before.st_mtime_nsec as _),
+        },
+    )?)
+}

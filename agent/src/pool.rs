@@ -1,0 +1,284 @@
+//! The clone's local folder: objects, manifests, images, sessions and the record that names the current generation.
+//! Layout and promises: `docs/format.md`, section "Pool", and `docs/design.md`, "The commit protocol".
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::syncfs;
+use reclone_format::{Error as FormatError, ObjectId};
+
+use crate::error::{Error, Result};
+use crate::state::{Generation, MAX_STATE, State};
+
+/// What helps when the record is damaged.
+const LOST_RECORD: &str = "remove this file and run `reclone sync`, which finds the objects again";
+
+/// A pool. Nothing is held open; whoever changes it holds its [`Lock`].
+#[derive(Clone, Debug)]
+pub struct Pool {
+    root: PathBuf,
+}
+
+/// The right to change a pool, until it is dropped.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code)] Flock<File>);
+
+impl Pool {
+    /// The pool in the folder `root`, which must exist.
+    pub fn open(root: &Path) -> Result<Self> {
+        match root.is_dir() {
+            true => Ok(Self { root: root.into() }),
+            false => Err(Error::NoPool(root.into())),
+        }
+    }
+
+    /// The pool in the folder `root`; the folder is made, for root's eyes only, where it is missing.
+    pub fn create(root: &Path) -> Result<Self> {
+        make_dir(root)?;
+        Self::open(root)
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Takes the lock, or fails at once where another process has it.
+    pub fn lock(&self) -> Result<Lock> {
+        let path = self.root.join("lock");
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(0o600);
+        let file = options
+            .open(&path)
+            .map_err(Error::system("can not open", &path))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Lock(lock)),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(Error::Busy(self.root.clone())),
+            Err((_, error)) => Err(Error::system("can not lock", &path)(error)),
+        }
+    }
+
+    /// The folder of verified objects.
+    pub fn objects(&self) -> PathBuf {
+        self.root.join("objects")
+    }
+
+    /// Where the object `id` is, if the pool has it.
+    pub fn object(&self, id: &ObjectId) -> PathBuf {
+        self.objects().join(id.pool_path())
+    }
+
+    /// The image of a generation.
+    pub fn image(&self, number: u64) -> PathBuf {
+        self.root.join("images").join(number.to_string())
+    }
+
+    /// The manifest of a generation.
+    pub fn manifest(&self, number: u64) -> PathBuf {
+        self.root.join("manifests").join(number.to_string())
+    }
+
+    /// What an unfinished sync left. Nothing may rely on it.
+    pub fn staging(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+
+    /// The folder of sessions.
+    pub fn sessions(&self) -> PathBuf {
+        self.root.join("sessions")
+    }
+
+    /// The folder of what a clone keeps over every reset.
+    pub fn keep(&self) -> PathBuf {
+        self.root.join("keep")
+    }
+
+    /// The folder of notes for people.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    fn state_path(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    /// The state record; the default one where none was written yet.
+    pub fn state(&self) -> Result<State> {
+        let path = self.state_path();
+        let mut bytes = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(MAX_STATE).read_to_end(&mut bytes));
+        match read {
+            Ok(_) => State::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| {
+                let reason = match error {
+                    FormatError::Version { .. } => error.to_string(),
+                    _ => format!("{error}: {LOST_RECORD}"),
+                };
+                Error::BadState { path, reason }
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::default()),
+            Err(error) => Err(Error::system("can not read", &path)(error)),
+        }
+    }
+
+    /// Replaces the state record. When this returns the new one is on disk; until then the old one is.
+    pub fn write_state(&self, state: &State) -> Result<()> {
+        let path = self.state_path();
+        let new = self.root.join("state.new");
+        let write = || -> io::Result<()> {
+            let mut options = OpenOptions::new();
+            let mut file = options
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&new)?;
+            file.write_all(state.encode().as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            File::open(&self.root)?.sync_all()
+        };
+        write().map_err(Error::system("can not write", &path))
+    }
+
+    /// The current generation.
+    pub fn current(&self) -> Result<Generation> {
+        let state = self.state()?;
+        state
+            .current
+            .ok_or_else(|| Error::NoGeneration(self.root.clone()))
+    }
+
+    /// Writes everything of the pool's file system to disk, and waits.
+    pub fn sync(&self) -> Result<()> {
+        let sync = || -> io::Result<()> { Ok(syncfs(File::open(&self.root)?)?) };
+        sync().map_err(Error::system("can not sync", &self.root))
+    }
+
+    /// Bytes that may still be written to the pool's file system.
+    pub fn free(&self) -> Result<u64> {
+        let stat = nix::sys::statvfs::statvfs(&self.root).map_err(Error::system(
+            "can not ask for the free space of",
+            &self.root,
+        ))?;
+        Ok(stat.blocks_available() * stat.fragment_size())
+    }
+
+    /// Notes that the store was asked just now. Not synced: after a power cut the time may be an older one.
+    pub fn note_sync(&self) -> Result<()> {
+        let path = self.log().join("last-sync");
+        make_dir(&self.log())?;
+        let mut options = OpenOptions::new();
+        let file = options
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path);
+        file.and_then(|file| file.set_modified(SystemTime::now()))
+            .map_err(Error::system("can not write", &path))
+    }
+
+    /// When the store was last asked with success.
+    pub fn last_sync(&self) -> Option<SystemTime> {
+        fs::metadata(self.log().join("last-sync"))
+            .ok()?
+            .modified()
+            .ok()
+    }
+}
+
+/// Makes a folder for root's eyes only, if it is not there. Its parent must exist.
+pub fn make_dir(path: &Path) -> Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::system("can not make the folder", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes a folder as [`make_dir`] does. Anything else at its place goes, so that a symbolic link does not lead elsewhere.
+pub fn make_own_dir(path: &Path) -> Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|it| !it.is_dir()) {
+        remove_any(path)?;
+    }
+    make_dir(path)
+}
+
+/// Makes a new file for root's eyes only. Whatever was at its place goes; no symbolic link is followed.
+pub fn create_new(path: &Path) -> io::Result<File> {
+    let open = || {
+        let mut options = OpenOptions::new();
+        options.create_new(true).write(true).mode(0o600).open(path)
+    };
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            match fs::symlink_metadata(path)?.is_dir() {
+                true => fs::remove_dir_all(path)?,
+                false => fs::remove_file(path)?,
+            }
+            open()
+        }
+        opened => opened,
+    }
+}
+
+/// The paths of all that is in a folder, in no order.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let read =
+        fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    read.map_err(Error::system("can not list", folder))
+}
+
+/// Removes a folder with all that is in it, or whatever else has this name.
+pub fn remove_any(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path).is_ok_and(|it| it.is_dir()) {
+        true => remove_dir(path),
+        false => fs::remove_file(path).map_err(Error::system("can not remove", path)),
+    }
+}
+
+/// Removes a folder with all that is in it, if it is there.
+pub fn remove_dir(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::system("can not remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_has_one_worker_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = Pool::create(&folder.path().join("pool")).unwrap();
+        let lock = pool.lock().unwrap();
+        assert!(matches!(pool.lock(), Err(Error::Busy(_))));
+        drop(lock);
+        pool.lock().unwrap();
+    }
+
+    #[test]
+    fn the_record_is_replaced_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = Pool::create(folder.path()).unwrap();
+        assert_eq!(pool.state().unwrap(), State::default());
+        let state = State {
+            serial: 7,
+            ..State::default()
+        };
+        pool.write_state(&state).unwrap();
+        assert_eq!(pool.state().unwrap(), state);
+        fs::write(folder.path().join("state"), "reclone-state 1\n").unwrap();
+        assert_eq!(pool.state().unwrap_err().exit_status(), 8);
+    }
+}

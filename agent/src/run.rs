@@ -1,0 +1,277 @@
+//! Verb by verb: options and configuration become calls. Results go to standard output, everything else to the log.
+
+use std::fs;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use log::{info, warn};
+
+use crate::cli::{self, Verb};
+use crate::config::{CONFIG_FILE, Config, Key};
+use crate::error::{Error, Result};
+use crate::fetch::Watcher;
+use crate::follow::Follow;
+use crate::pool::Pool;
+use crate::progress::TerminalProgress;
+use crate::session::Session;
+use crate::sync::{Outcome, Report, SyncOptions, mib, sync};
+use crate::{assemble, boot, keep, prune, repair, rollback, session, status, verify};
+
+/// Where a clone that runs finds its pool.
+pub const RUNNING_POOL: &str = "/run/reclone/pool";
+
+/// Does what a verb says.
+pub fn run(verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Sync(options) => run_sync(&options),
+        Verb::Assemble(options) => run_assemble(&options),
+        Verb::Boot(options) => boot::boot(&options.root),
+        Verb::Status(options) => run_status(&options),
+        Verb::Verify(options) => run_verify(&options),
+        Verb::Rollback(options) => run_rollback(&options),
+        Verb::Reset(options) => run_reset(&options),
+        Verb::Prune(options) => run_prune(&options),
+    }
+}
+
+/// The configuration of this machine; what can not be used in it is reported and left out.
+pub fn read_config() -> Config {
+    let file = Path::new(CONFIG_FILE);
+    let text = fs::read(file).unwrap_or_default();
+    let command_line = fs::read("/proc/cmdline").unwrap_or_default();
+    let (config, complaints) = Config::read(file, &text, &command_line);
+    complaints.iter().for_each(|complaint| warn!("{complaint}"));
+    config
+}
+
+/// The pool's folder: the one named, that of the running clone, that on the mounted root of the initramfs, or that of
+/// the configuration on this very system.
+fn pool_path(named: Option<&PathBuf>, config: &Config) -> PathBuf {
+    let at_root = |root: &str| Path::new(root).join(&config.pool);
+    let mut candidates = vec![PathBuf::from(RUNNING_POOL)];
+    candidates.extend(std::env::var("rootmnt").ok().map(|root| at_root(&root)));
+    let own = at_root("/");
+    named.cloned().unwrap_or_else(|| {
+        candidates
+            .into_iter()
+            .find(|path| path.is_dir())
+            .unwrap_or(own)
+    })
+}
+
+fn open_pool(named: Option<&PathBuf>) -> Result<Pool> {
+    Pool::open(&pool_path(named, &read_config()))
+}
+
+fn watcher() -> Box<dyn Watcher> {
+    match std::io::stderr().is_terminal() {
+        true => Box::new(TerminalProgress::new(Instant::now())),
+        false => Box::new(()),
+    }
+}
+
+/// A key on the command line: an existing file, or else the key's own text.
+fn key(text: &str) -> Key {
+    match Path::new(text).exists() || text.contains('/') {
+        true => Key::File(text.into()),
+        false => Key::Text(text.to_owned()),
+    }
+}
+
+fn run_sync(options: &cli::Sync) -> Result<()> {
+    let mut config = read_config();
+    let text = |given: &Option<String>, known: &mut Option<String>| {
+        if given.is_some() {
+            known.clone_from(given);
+        }
+    };
+    text(&options.store, &mut config.store);
+    text(&options.model, &mut config.model);
+    text(&options.pin, &mut config.pin);
+    text(&options.proxy, &mut config.proxy);
+    config.key = options.key.as_deref().map(key).or(config.key);
+    config.ca = options.ca.clone().or(config.ca);
+    config.token_file = options.token_file.clone().or(config.token_file);
+    // A time that no clock reaches is no limit.
+    let deadline = options
+        .timeout
+        .and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
+    let follow = Follow::new(&config, deadline)?;
+    let pool = Pool::create(&pool_path(options.pool.as_ref(), &config))?;
+    let watcher = watcher();
+    let report = sync_from(&pool, &follow, options.dry_run, &*watcher)?;
+    println!("{}", describe(&report));
+    Ok(())
+}
+
+fn sync_from(pool: &Pool, follow: &Follow, dry_run: bool, watcher: &dyn Watcher) -> Result<Report> {
+    let options = SyncOptions {
+        location: &follow.location,
+        key: &follow.key,
+        model: follow.model.as_deref(),
+        dry_run,
+        watcher,
+    };
+    sync(pool, &*follow.store, &options)
+}
+
+/// One line on what a sync did.
+pub fn describe(report: &Report) -> String {
+    let Report {
+        generation,
+        objects,
+        content,
+        transfer,
+        traffic,
+        ..
+    } = report;
+    let requests = match traffic.requests {
+        1 => "1 request".to_owned(),
+        count => format!("{count} requests"),
+    };
+    let came = format!("{requests}, {} received", mib(traffic.bytes));
+    match report.outcome {
+        Outcome::Unchanged => {
+            format!("generation {generation} is current, nothing newer ({requests})")
+        }
+        Outcome::Refused => format!(
+            "generation {generation} stays: the store's newest one was rolled back here ({requests})"
+        ),
+        Outcome::Pending => format!(
+            "generation {generation} would be fetched: {objects} objects, {}, as {}",
+            mib(*content),
+            mib(*transfer)
+        ),
+        Outcome::Committed => format!(
+            "generation {generation} is current: {objects} objects, {} ({came})",
+            mib(*content)
+        ),
+    }
+}
+
+fn run_assemble(options: &cli::Assemble) -> Result<()> {
+    let pool = open_pool(options.pool.as_ref())?;
+    let state = pool.state()?;
+    let generation = match options.previous {
+        true => state
+            .previous
+            .ok_or_else(|| Error::NoPrevious(pool.root().into())),
+        false => state
+            .current
+            .ok_or_else(|| Error::NoGeneration(pool.root().into())),
+    }?;
+    let session = match &options.session {
+        Some(path) if path.as_os_str() == "none" => None,
+        Some(path) => Some(Session::open(path)?),
+        None => Some(Session::create(&pool)?),
+    };
+    assemble::assemble(&pool, &generation, session.as_ref(), &options.target)?;
+    println!(
+        "generation {} is mounted at {}",
+        generation.number,
+        options.target.display()
+    );
+    Ok(())
+}
+
+fn run_status(options: &cli::Status) -> Result<()> {
+    let pool = open_pool(options.pool.as_ref())?;
+    match options.json {
+        true => println!("{}", status::json(&pool)?),
+        false => print!("{}", status::text(&pool, SystemTime::now())?),
+    }
+    Ok(())
+}
+
+/// The store to mend a pool from: the one named, the configured one, or that of the last sync.
+fn follow(pool: &Pool, store: Option<&String>, key_text: Option<&String>) -> Result<Follow> {
+    let mut config = read_config();
+    config.store = store.cloned().or(config.store).or(pool.state()?.store);
+    config.key = key_text.map(|text| key(text)).or(config.key);
+    Follow::new(&config, None)
+}
+
+fn run_verify(options: &cli::Verify) -> Result<()> {
+    let pool = open_pool(options.pool.as_ref())?;
+    let watcher = watcher();
+    let lock = pool.lock()?;
+    if options.repair {
+        // Without damage there is no need for a store.
+        let damage = verify::verify(&pool, &*watcher)?;
+        if damage.count() > 0 {
+            report_damage(&pool, &damage);
+            let follow = follow(&pool, options.store.as_ref(), options.key.as_ref())?;
+            repair::mend_all(&pool, &follow, damage, &lock, &*watcher)?;
+            println!("all damage is mended");
+            return Ok(());
+        }
+    }
+    let damage = verify::verify(&pool, &*watcher)?;
+    report_damage(&pool, &damage);
+    match damage.count() {
+        0 => println!("{} objects are whole", damage.checked),
+        count => {
+            return Err(Error::Unsound {
+                path: pool.root().into(),
+                count,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn report_damage(pool: &Pool, damage: &verify::Damage) {
+    damage
+        .describe(pool)
+        .iter()
+        .for_each(|line| println!("{line}"));
+}
+
+fn run_rollback(options: &cli::Rollback) -> Result<()> {
+    let pool = open_pool(options.pool.as_ref())?;
+    let lock = pool.lock()?;
+    let generation = rollback::rollback(&pool, &lock)?;
+    println!(
+        "generation {} is current again; it is booted the next time",
+        generation.number
+    );
+    Ok(())
+}
+
+/// What `reclone=reset` does at boot. The sync comes first, for a store gives the objects of its newest generation.
+fn run_reset(options: &cli::Reset) -> Result<()> {
+    let pool = open_pool(options.pool.as_ref())?;
+    let follow = follow(&pool, options.store.as_ref(), options.key.as_ref())?;
+    let watcher = watcher();
+    let report = sync_from(&pool, &follow, false, &*watcher)?;
+    println!("{}", describe(&report));
+    let lock = pool.lock()?;
+    let ended = session::end_idle(&pool)?;
+    info!("{ended} sessions are dropped");
+    if options.forget {
+        keep::forget(&pool)?;
+    }
+    let damage = verify::verify(&pool, &*watcher)?;
+    let damage = repair::mend_all(&pool, &follow, damage, &lock, &*watcher)?;
+    println!(
+        "{} objects are whole, {} were mended",
+        damage.checked,
+        damage.count()
+    );
+    Ok(())
+}
+
+fn run_prune(options: &cli::Prune) -> Result<()> {
+    let pool = open_pool(options.pool.as_ref())?;
+    let lock = pool.lock()?;
+    let pruned = prune::prune(&pool, &lock)?;
+    println!(
+        "removed {} generations, {} objects ({}), {} sessions",
+        pruned.generations,
+        pruned.objects,
+        mib(pruned.bytes),
+        pruned.sessions
+    );
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! Mounts, each named for what it is to reclone. Everything here needs root.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+const NO_DATA: Option<&str> = None;
+
+/// Mounts an EROFS image on a block device, read-only.
+pub fn erofs(device: &Path, at: &Path) -> Result<(), Errno> {
+    mount(Some(device), at, Some("erofs"), MsFlags::MS_RDONLY, NO_DATA)
+}
+
+/// Mounts an overlay with these options; read-only where it has no upper layer.
+pub fn overlay(options: &OsString, at: &Path, read_only: bool) -> Result<(), Errno> {
+    let flags = if read_only {
+        MsFlags::MS_RDONLY
+    } else {
+        MsFlags::empty()
+    };
+    mount(
+        Some("reclone"),
+        at,
+        Some("overlay"),
+        flags,
+        Some(options.as_os_str()),
+    )
+}
+
+/// Mounts a new memory file system, for root's eyes only.
+pub fn tmpfs(at: &Path) -> Result<(), Errno> {
+    mount(
+        Some("reclone"),
+        at,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("mode=0700"),
+    )
+}
+
+/// Moves a mount. Its parent's mount must be private, as all are in an initramfs.
+pub fn move_mount(from: &Path, to: &Path) -> Result<(), Errno> {
+    mount(Some(from), to, NO_DATA, MsFlags::MS_MOVE, NO_DATA)
+}
+
+/// Makes `to` show what is at `from`.
+pub fn bind(from: &Path, to: &Path) -> Result<(), Errno> {
+    mount(Some(from), to, NO_DATA, MsFlags::MS_BIND, NO_DATA)
+}
+
+/// Keeps mounts below `at` from spreading to other namespaces.
+pub fn make_private(at: &Path) -> Result<(), Errno> {
+    mount(NO_DATA, at, NO_DATA, MsFlags::MS_PRIVATE, NO_DATA)
+}
+
+/// The same for `at` and everything mounted below it.
+pub fn make_all_private(at: &Path) -> Result<(), Errno> {
+    let flags = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+    mount(NO_DATA, at, NO_DATA, flags, NO_DATA)
+}
+
+/// Makes a mounted file system writable.
+pub fn remount_writable(at: &Path) -> Result<(), Errno> {
+    mount(NO_DATA, at, NO_DATA, MsFlags::MS_REMOUNT, NO_DATA)
+}
+
+/// Makes a mounted file system read-only, which writes all of it to disk.
+pub fn remount_read_only(at: &Path) -> Result<(), Errno> {
+    mount(
+        NO_DATA,
+        at,
+        NO_DATA,
+        MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY,
+        NO_DATA,
+    )
+}
+
+/// Takes the mount at `at` out of the tree; it goes when nobody uses it any more.
+pub fn detach(at: &Path) -> Result<(), Errno> {
+    umount2(at, MntFlags::MNT_DETACH)
+}
+
+/// Ends the mount at `at`.
+pub fn unmount(at: &Path) -> Result<(), Errno> {
+    umount2(at, MntFlags::empty())
+}
+
+/// A path as an overlay's option takes it: its separators are escaped.
+pub fn option_path(path: &Path) -> OsString {
+    let mut escaped = Vec::new();
+    for &byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b'\\' | b':' | b',') {
+            escaped.push(b'\\');
+        }
+        escaped.push(byte);
+    }
+    OsString::from_vec(escaped)
+}

@@ -1,0 +1,53 @@
+//! Mounts that end with their value. Tests that need them run as root and say so where they can not.
+#![allow(dead_code)] // Each test program needs a part of it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A mount at a folder of its own.
+pub struct Mount {
+    at: PathBuf,
+}
+
+impl Mount {
+    /// Mounts with the program `mount`, or gives what it complained about.
+    pub fn try_new(kind: &str, source: &Path, options: &str, at: &Path) -> Result<Self, String> {
+        std::fs::create_dir_all(at).unwrap();
+        let output = Command::new("mount")
+            .args(["-t", kind, "-o", options])
+            .arg(source)
+            .arg(at)
+            .output()
+            .unwrap();
+        match output.status.success() {
+            true => Ok(Self { at: at.to_owned() }),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    pub fn new(kind: &str, source: &Path, options: &str, at: &Path) -> Self {
+        Self::try_new(kind, source, options, at).unwrap()
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.at
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let status = Command::new("umount").arg(&self.at).status();
+        if !std::thread::panicking() {
+            assert!(status.unwrap().success(), "umount {}", self.at.display());
+        }
+    }
+}
+
+/// Whether this is root; says so where it is not.
+pub fn is_root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("SKIPPED: mounting needs root");
+    }
+    root
+}
