@@ -1,0 +1,19 @@
+//! The configuration file. Never panics; whatever it says, the pool is below the top of the root file system and every
+//! wait ends; reading it again changes nothing.
+#![no_main]
+
+use std::path::{Component, Path};
+
+use libfuzzer_sys::fuzz_target;
+use reclone::config::Config;
+
+fuzz_target!(|data: &[u8]| {
+    let mut config = Config::default();
+    let complaints = config.read_file(Path::new("reclone.conf"), data);
+    let mut parts = config.pool.components();
+    assert!(parts.all(|part| matches!(part, Component::Normal(_))));
+    assert!(config.time_to_sync(false).as_secs() <= 604_800);
+    let mut again = config.clone();
+    assert_eq!(again.read_file(Path::new("reclone.conf"), data), complaints);
+    assert_eq!(again, config);
+});
