@@ -137,8 +137,12 @@ pub fn copy_disk(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the disk's ext4 was unmounted: its journal has nothing to replay.
+/// Whether the disk's ext4 was unmounted (its journal has nothing to replay), and is sound.
 pub fn is_clean(disk: &Path) -> io::Result<bool> {
     let header = run(Command::new("dumpe2fs").arg("-h").arg(disk))?;
-    Ok(!header.contains("needs_recovery"))
+    if header.contains("needs_recovery") {
+        return Ok(false);
+    }
+    run(Command::new("e2fsck").args(["-f", "-n"]).arg(disk))?;
+    Ok(true)
 }

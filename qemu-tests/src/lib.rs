@@ -1,5 +1,8 @@
 //! The bench that boots real disks: a tree becomes a disk, a machine boots it, a console asks it questions.
 
 pub mod console;
+pub mod facts;
 pub mod image;
 pub mod machine;
+pub mod server;
+pub mod site;

@@ -1,7 +1,8 @@
 //! A QEMU machine without KVM: direct kernel boot, one root disk, user-mode network, the console on pipes.
 
+use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,12 @@ use crate::console::Console;
 
 /// No boot takes longer, even beside a busy neighbour.
 pub const DEADLINE: Duration = Duration::from_secs(240);
+/// The size of the disk for results, in bytes.
+const RESULTS: u64 = 1 << 20;
+/// That disk in the machine. The names of disks change with their order, so it is found by its serial number, which the
+/// kernel shows even where udev has made no links yet.
+const FIND_RESULTS: &str =
+    "for d in /sys/block/vd*; do [ \"$(cat $d/serial)\" = results ] && r=/dev/${d##*/}; done";
 
 /// What to boot.
 pub struct Boot<'a> {
@@ -22,6 +29,16 @@ pub struct Boot<'a> {
     pub words: &'a str,
     /// Whether the console is shown.
     pub show: bool,
+    /// What a panic of the initramfs does: a shell, or (in a test that expects none) a reboot, which ends the machine.
+    pub shell: bool,
+}
+
+/// A machine that was switched off in order.
+pub struct Ended {
+    /// How long it was on.
+    pub on: Duration,
+    /// All that its console said.
+    pub said: String,
 }
 
 /// A running machine; dropping it pulls the plug.
@@ -29,6 +46,7 @@ pub struct Machine {
     child: Child,
     /// The serial line.
     pub console: Console,
+    results: PathBuf,
     started: Instant,
 }
 
@@ -48,60 +66,9 @@ impl Machine {
 
     /// Switches the machine on.
     pub fn start(boot: &Boot) -> io::Result<Machine> {
-        // With `panic=` initramfs-tools reboots where it would otherwise open the shell that `break=` asks for.
-        let on_panic = if boot.words.contains("break=") {
-            ""
-        } else {
-            "panic=1"
-        };
-        let append = format!(
-            "console=ttyS0 root=/dev/disk/by-id/virtio-root rw oops=panic {on_panic} {}",
-            boot.words
-        );
-        let drive = format!(
-            "file={},format=raw,if=none,id=d,cache=unsafe",
-            boot.disk.display()
-        );
-        let mut child = Command::new("qemu-system-x86_64")
-            .args([
-                "-accel",
-                "tcg,thread=multi",
-                "-cpu",
-                "max",
-                "-smp",
-                "2",
-                "-m",
-                "1024",
-                "-nodefaults",
-            ])
-            .args([
-                "-display",
-                "none",
-                "-no-reboot",
-                "-serial",
-                "stdio",
-                "-monitor",
-                "none",
-            ])
-            .args([
-                "-netdev",
-                "user,id=n",
-                "-device",
-                "virtio-net-pci,netdev=n,romfile=",
-            ])
-            .args([
-                "-device",
-                "virtio-rng-pci",
-                "-device",
-                "virtio-blk-pci,drive=d,serial=root",
-            ])
-            .args(["-drive", &drive, "-append", &append, "-kernel"])
-            .arg(boot.kernel)
-            .arg("-initrd")
-            .arg(boot.initrd)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let results = boot.disk.with_extension("results");
+        fs::File::create(&results)?.set_len(RESULTS)?;
+        let mut child = qemu(boot, &results).spawn()?;
         let started = Instant::now();
         let input = child.stdin.take().expect("stdin was asked for as a pipe");
         let output = child.stdout.take().expect("stdout was asked for as a pipe");
@@ -109,6 +76,7 @@ impl Machine {
         Ok(Machine {
             child,
             console,
+            results,
             started,
         })
     }
@@ -122,13 +90,66 @@ impl Machine {
         Ok(())
     }
 
-    /// Shuts the system down in order and returns how long the machine was on.
-    pub fn power_off(mut self) -> io::Result<Duration> {
+    /// Runs shell commands in the machine and returns what they print, which comes over the disk for results and not over
+    /// the console, where the kernel may speak in between.
+    pub fn report(&mut self, script: &str) -> io::Result<String> {
+        let script = script.replace('\n', "; ");
+        let command = format!(
+            "{FIND_RESULTS}; {{ {script}; }} >/run/results 2>&1; \
+             {{ wc -c </run/results; cat /run/results; }} | dd of=$r conv=fsync 2>/dev/null"
+        );
+        self.console.ask(&command)?;
+        let text = fs::read(&self.results)?;
+        let text = String::from_utf8_lossy(&text);
+        let (length, text) = text.split_once('\n').unwrap_or_default();
+        let length: Option<usize> = length.trim().parse().ok();
+        match length.and_then(|length| text.get(..length)) {
+            Some(text) => Ok(text.to_owned()),
+            None => Err(io::Error::other(format!("No results came of: {command}"))),
+        }
+    }
+
+    /// Shuts the system down in order.
+    pub fn power_off(mut self) -> io::Result<Ended> {
         self.console.send("systemctl poweroff")?;
         self.console.drain()?;
         self.child.wait()?;
-        Ok(self.started.elapsed())
+        Ok(Ended {
+            on: self.started.elapsed(),
+            said: std::mem::take(&mut self.console.transcript),
+        })
     }
+}
+
+/// The command that boots `boot`, with its console on pipes.
+fn qemu(boot: &Boot, results: &Path) -> Command {
+    // One processor: with two, QEMU's emulation now and then runs kernel code that the other has just patched, and the
+    // kernel dies of a stale breakpoint.
+    let options = "-accel tcg,thread=multi -cpu max -smp 1 -m 1024 -nodefaults -display none -no-reboot -serial stdio \
+        -monitor none -netdev user,id=n -device virtio-net-pci,netdev=n,romfile= -device virtio-rng-pci \
+        -device virtio-blk-pci,drive=d,serial=root -device virtio-blk-pci,drive=r,serial=results";
+    let drive = |file: &Path, id: &str| {
+        let file = file.display();
+        format!("file={file},format=raw,if=none,id={id},cache=unsafe")
+    };
+    // With `panic=` initramfs-tools reboots where it would otherwise open a shell, that of `break=` included.
+    let on_panic = if boot.shell { "" } else { "panic=1" };
+    let append = format!(
+        "console=ttyS0 root=/dev/disk/by-id/virtio-root rw oops=panic {on_panic} {}",
+        boot.words
+    );
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args(options.split_ascii_whitespace())
+        .args(["-drive", &drive(boot.disk, "d")])
+        .args(["-drive", &drive(results, "r")])
+        .args(["-append", &append, "-kernel"])
+        .arg(boot.kernel)
+        .arg("-initrd")
+        .arg(boot.initrd)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    command
 }
 
 impl Drop for Machine {

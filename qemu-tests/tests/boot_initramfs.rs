@@ -36,6 +36,7 @@ fn the_initramfs_holds_what_the_agent_needs_and_reaches_the_network() {
         disk: &disk,
         words: "reclone=off break=mount",
         show: false,
+        shell: true,
     };
     for raised in [false, true] {
         let mut machine = Machine::start(&boot).unwrap();

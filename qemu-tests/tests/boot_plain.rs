@@ -19,6 +19,7 @@ fn a_plain_disk_boots_without_a_failed_unit_and_powers_off_clean() {
         disk: &disk,
         words: "",
         show: false,
+        shell: false,
     };
     let mut machine = Machine::start(&boot).unwrap();
     machine.log_in().unwrap();
@@ -32,7 +33,7 @@ fn a_plain_disk_boots_without_a_failed_unit_and_powers_off_clean() {
         "clone\n"
     );
     assert_eq!(machine.console.ask("false").unwrap().code, 1);
-    let seconds = machine.power_off().unwrap().as_secs();
+    let seconds = machine.power_off().unwrap().on.as_secs();
     println!("on for {seconds} s");
     assert!(is_clean(&disk).unwrap());
 }

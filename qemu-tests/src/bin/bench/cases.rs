@@ -1,0 +1,329 @@
+//! What is measured, a function each.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use qemu_tests::server::Server;
+
+use crate::measure::{Cost, drop_caches, measure, median, shell};
+use crate::trees::Tree;
+
+const LEVEL: &str = "9";
+const RUNS: usize = 3;
+
+/// The programs and a folder to work in.
+pub struct Bench {
+    reclone: PathBuf,
+    model: PathBuf,
+    work: PathBuf,
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.3} s", time.as_secs_f64())
+}
+
+fn ratio(ours: Duration, theirs: Duration) -> String {
+    format!("ratio {:.2}", ours.as_secs_f64() / theirs.as_secs_f64())
+}
+
+fn row(what: &str, cost: &Cost) {
+    println!(
+        "  {what:<44} {:>10} wall {:>10} CPU {:>7.1} MiB",
+        seconds(cost.wall),
+        seconds(cost.cpu),
+        cost.memory as f64 / 1024.0
+    );
+}
+
+/// Words as one shell command.
+fn join(words: &[&Path]) -> OsString {
+    let mut line = OsString::new();
+    for word in words {
+        line.push(word);
+        line.push(" ");
+    }
+    line
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+impl Bench {
+    /// With the programs in `programs`; `work` is made and stays, as a cache of trees.
+    pub fn new(programs: &Path, work: &Path) -> io::Result<Self> {
+        fs::create_dir_all(work)?;
+        Ok(Self {
+            reclone: programs.join("reclone"),
+            model: programs.join("reclone-model"),
+            work: work.to_owned(),
+        })
+    }
+
+    /// What enters the initramfs.
+    pub fn sizes(&self) -> io::Result<()> {
+        let size = fs::metadata(&self.reclone)?.len();
+        println!(
+            "size of reclone: {size} bytes ({:.2} MiB)",
+            size as f64 / f64::from(1 << 20)
+        );
+        Ok(())
+    }
+
+    fn key(&self) -> PathBuf {
+        self.work.join("key")
+    }
+
+    /// A new store that holds this tree.
+    fn store(&self, tree: &Tree) -> io::Result<(PathBuf, Cost)> {
+        let store = self.work.join("store");
+        remove(&store)?;
+        for key in [self.key(), self.key().with_extension("pub")] {
+            let _ = fs::remove_file(key);
+        }
+        let mut init = Command::new(&self.model);
+        measure(
+            init.arg("init")
+                .arg(&store)
+                .arg("--key")
+                .arg(self.key())
+                .args(["--model", "bench"]),
+        )?;
+        let cost = measure(&self.publish_command(&store, tree))?;
+        Ok((store, cost))
+    }
+
+    fn publish_command(&self, store: &Path, tree: &Tree) -> Command {
+        let mut command = Command::new(&self.model);
+        command
+            .arg("publish")
+            .arg("--from")
+            .arg(&tree.path)
+            .arg("--key")
+            .arg(self.key());
+        command.args(["--level", LEVEL]).arg(store);
+        command
+    }
+
+    fn sync_command(&self, store: &str, pool: &Path) -> Command {
+        let mut command = Command::new(&self.reclone);
+        command
+            .args(["sync", "--store", store, "--key"])
+            .arg(self.key().with_extension("pub"));
+        command.arg("--pool").arg(pool);
+        command
+    }
+
+    /// The first publish, and one without a change beside a `find` that reads the same fields.
+    pub fn publish(&self, tree: &Tree) -> io::Result<()> {
+        println!("publish");
+        let (store, first) = self.store(tree)?;
+        row("the first time", &first);
+        let unchanged = self.publish_command(&store, tree);
+        let script = join(&[
+            Path::new("find"),
+            &tree.path,
+            Path::new("-printf"),
+            Path::new("'%p %y %m %U %G %s %T@ %C@ %i %n %D %l\\n' > /dev/null"),
+        ]);
+        let find = shell(&script);
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..5 {
+            ours.push(measure(&unchanged)?);
+            theirs.push(measure(&find)?);
+        }
+        let (ours, theirs) = (median(ours), median(theirs));
+        row("without a change", &ours);
+        row("find -printf, all fields", &theirs);
+        println!("  {}", ratio(ours.wall, theirs.wall));
+        Ok(())
+    }
+
+    /// A first clone beside `curl | zstd | tar` and rsync, each with a cold cache.
+    pub fn first_clone(&self, tree: &Tree) -> io::Result<()> {
+        println!("first clone, cold cache, server on loopback");
+        let store = self.work.join("store");
+        let archive = store.join("packs/tree.tar.zst");
+        let pack = Command::new("tar")
+            .args(["--xattrs", "-C"])
+            .arg(&tree.path)
+            .args(["-c", "."])
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = fs::File::create(&archive)?;
+        let mut zstd = Command::new("zstd");
+        zstd.args([&format!("-{LEVEL}"), "-T0", "-q", "-c"]);
+        let source = pack
+            .stdout
+            .ok_or_else(|| io::Error::other("tar has no output"))?;
+        if !zstd.stdin(source).stdout(output).status()?.success() {
+            return Err(io::Error::other("zstd failed"));
+        }
+        let archived = fs::metadata(&archive)?.len();
+        let server = Server::start(&self.model, &store, 0, &self.work.join("server.log"))?;
+        let url = format!("http://127.0.0.1:{}", server.port());
+        let (pool, unpacked) = (self.work.join("pool"), self.work.join("unpacked"));
+        let (mut ours, mut theirs, mut rsyncs) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            remove(&pool)?;
+            drop_caches()?;
+            ours.push(measure(&self.sync_command(&url, &pool))?);
+            remove(&unpacked)?;
+            fs::create_dir(&unpacked)?;
+            let script = format!(
+                "curl -sf {url}/packs/tree.tar.zst | zstd -dc | tar --xattrs -C {} -x; sync",
+                unpacked.display()
+            );
+            drop_caches()?;
+            theirs.push(measure(&shell(script.as_ref()))?);
+            remove(&unpacked)?;
+            let script = format!(
+                "rsync -aH --numeric-ids {}/ {}/; sync",
+                tree.path.display(),
+                unpacked.display()
+            );
+            drop_caches()?;
+            rsyncs.push(measure(&shell(script.as_ref()))?);
+        }
+        let (ours, theirs, rsyncs) = (median(ours), median(theirs), median(rsyncs));
+        row("reclone sync", &ours);
+        row("curl | zstd -dc | tar -x; sync", &theirs);
+        row("rsync -aH from a local folder; sync", &rsyncs);
+        println!("  {} to tar", ratio(ours.wall, theirs.wall));
+        let received: u64 = fs::read_dir(store.join("packs"))?
+            .map(|entry| Ok(entry?.metadata()?.len()))
+            .sum::<io::Result<u64>>()?
+            - archived;
+        println!(
+            "  {received} bytes in packs, {archived} as tar.zst: ratio {:.3}",
+            received as f64 / archived as f64
+        );
+        remove(&pool)?;
+        println!(
+            "  syncs: {}",
+            self.count_calls(
+                &self.sync_command(&url, &pool),
+                "fsync,fdatasync,sync,syncfs,sync_file_range,msync",
+                ""
+            )?
+        );
+        fs::remove_file(archive)
+    }
+
+    /// How many system calls of these names a command makes, of those whose arguments contain `part`.
+    fn count_calls(&self, command: &Command, names: &str, part: &str) -> io::Result<usize> {
+        let trace = self.work.join("trace");
+        let mut strace = Command::new("strace");
+        strace
+            .args(["-f", "-qq", "-o"])
+            .arg(&trace)
+            .args(["-e", names]);
+        let status = strace
+            .arg(command.get_program())
+            .args(command.get_args())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        if !status.success() {
+            return Err(io::Error::other(format!(
+                "{command:?} under strace: {status}"
+            )));
+        }
+        let text = fs::read_to_string(trace)?;
+        Ok(text
+            .lines()
+            .filter(|line| line.contains('(') && line.contains(part))
+            .count())
+    }
+
+    /// What a sync costs when there is nothing new.
+    pub fn no_change(&self, tree: &Tree) -> io::Result<()> {
+        println!("no change, {} entries", tree.entries);
+        let (store, _) = self.store(tree)?;
+        let log = self.work.join("server.log");
+        let server = Server::start(&self.model, &store, 0, &log)?;
+        let url = format!("http://127.0.0.1:{}", server.port());
+        let pool = self.work.join("pool");
+        remove(&pool)?;
+        let sync = self.sync_command(&url, &pool);
+        row("the first sync", &measure(&sync)?);
+        let before = server.requests()?.len();
+        row(
+            "a sync without a change",
+            &median((0..5).map(|_| measure(&sync)).collect::<io::Result<_>>()?),
+        );
+        let requests = (server.requests()?.len() - before) as f64 / 5.0;
+        let received = self.received(&sync)?;
+        let opens = self.count_calls(
+            &sync,
+            "open,openat,openat2,creat",
+            &pool.display().to_string(),
+        )?;
+        println!("  {requests} requests, {received} bytes received, {opens} opens in the pool");
+        let target = self.work.join("unpacked");
+        remove(&target)?;
+        let script = format!(
+            "rsync -aH --delete {}/ {}/",
+            tree.path.display(),
+            target.display()
+        );
+        measure(&shell(script.as_ref()))?;
+        row(
+            "rsync -aH --delete without a change",
+            &measure(&shell(script.as_ref()))?,
+        );
+        remove(&target)
+    }
+
+    /// The bytes that a command reads from its sockets.
+    fn received(&self, command: &Command) -> io::Result<u64> {
+        let trace = self.work.join("trace");
+        let mut strace = Command::new("strace");
+        strace
+            .args(["-f", "-qq", "-y", "-o"])
+            .arg(&trace)
+            .args(["-e", "read,recvfrom,recvmsg"]);
+        strace
+            .arg(command.get_program())
+            .args(command.get_args())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        let text = fs::read_to_string(trace)?;
+        let sockets = text
+            .lines()
+            .filter(|line| line.contains("<socket:") || line.contains("<TCP"));
+        Ok(sockets
+            .flat_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum())
+    }
+
+    /// What it costs a boot that the last session changed this many files.
+    pub fn reset(&self, files: usize) -> io::Result<()> {
+        println!("reset, {files} changed files in the last session");
+        let root = self.work.join("reset-pool");
+        remove(&root)?;
+        let pool = reclone::pool::Pool::create(&root).map_err(io::Error::other)?;
+        let session = reclone::session::Session::create(&pool).map_err(io::Error::other)?;
+        crate::trees::small_files(&session.upper(), files)?;
+        drop_caches()?;
+        let start = Instant::now();
+        reclone::session::end_idle(&pool).map_err(io::Error::other)?;
+        println!("  setting it aside: {}", seconds(start.elapsed()));
+        let start = Instant::now();
+        let lock = pool.lock().map_err(io::Error::other)?;
+        reclone::prune::prune(&pool, &lock).map_err(io::Error::other)?;
+        println!(
+            "  removing it later, in the background: {}",
+            seconds(start.elapsed())
+        );
+        remove(&root)
+    }
+}

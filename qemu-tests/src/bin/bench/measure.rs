@@ -1,0 +1,96 @@
+//! Measures one command: wall time, CPU time, peak memory. The command is started by a copy of this program, whose only
+//! child it is: the kernel's account of a process's children then is the account of the command.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+
+/// The argument that makes this program a measuring one.
+pub const FLAG: &str = "--measure";
+
+/// What a command cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    pub wall: Duration,
+    pub cpu: Duration,
+    /// Peak resident memory of the largest process, in KiB.
+    pub memory: u64,
+}
+
+/// Runs a command and prints its cost as the last line of standard output.
+pub fn run_and_report(command: &[OsString]) -> io::Result<()> {
+    let [program, arguments @ ..] = command else {
+        return Err(io::Error::other("nothing to measure"));
+    };
+    let start = Instant::now();
+    let status = Command::new(program).args(arguments).status()?;
+    let wall = start.elapsed();
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let micros = |time: nix::sys::time::TimeVal| time.tv_sec() * 1_000_000 + time.tv_usec();
+    let cpu = micros(usage.user_time()) + micros(usage.system_time());
+    println!("\n{} {cpu} {}", wall.as_micros(), usage.max_rss());
+    match status.success() {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("{}: {status}", program.display()))),
+    }
+}
+
+/// Runs a command, which must succeed, and gives its cost.
+pub fn measure(command: &Command) -> io::Result<Cost> {
+    let output = Command::new(std::env::current_exe()?)
+        .arg(FLAG)
+        .arg(command.get_program())
+        .args(command.get_args())
+        .stderr(Stdio::piped())
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let failed = || {
+        io::Error::other(format!(
+            "{command:?}: {}{}",
+            text,
+            String::from_utf8_lossy(&output.stderr)
+        ))
+    };
+    if !output.status.success() {
+        return Err(failed());
+    }
+    let figures: Vec<u64> = text
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .split(' ')
+        .flat_map(str::parse)
+        .collect();
+    match figures[..] {
+        [wall, cpu, memory] => Ok(Cost {
+            wall: Duration::from_micros(wall),
+            cpu: Duration::from_micros(cpu),
+            memory,
+        }),
+        _ => Err(failed()),
+    }
+}
+
+/// A shell command: the peers are pipes.
+pub fn shell(script: &OsStr) -> Command {
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", "set -eo pipefail; eval \"$0\""])
+        .arg(script);
+    command
+}
+
+/// The middle one by wall time.
+pub fn median(mut costs: Vec<Cost>) -> Cost {
+    costs.sort_by_key(|cost| cost.wall);
+    costs[costs.len() / 2]
+}
+
+/// Forgets what is cached, so that the next reads come from the disk.
+pub fn drop_caches() -> io::Result<()> {
+    nix::unistd::sync();
+    std::fs::write("/proc/sys/vm/drop_caches", "3")
+}
