@@ -8,7 +8,9 @@ mod catch_up;
 mod disk;
 mod handover;
 mod log;
+mod pool_disk;
 mod root;
+mod splash;
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -25,6 +27,7 @@ use crate::network;
 use crate::pool::Pool;
 use crate::session;
 use crate::state::{Generation, State};
+use crate::sys::mount;
 
 use disk::Disk;
 use log::BootLog;
@@ -77,8 +80,8 @@ fn boot_with(places: &Places, boot_log: &BootLog) -> Result<()> {
         info!("switched off by reclone=off: booting the plain root partition");
         return Ok(());
     }
-    let pool = places.root.join(&config.pool);
-    if config.store.is_none() && !pool.join("state").exists() {
+    let state = places.root.join(&config.pool).join("state");
+    if config.store.is_none() && config.pool_device.is_none() && !state.exists() {
         info!(
             "no store is configured and there is no generation: booting the plain root partition"
         );
@@ -92,12 +95,7 @@ fn boot_with(places: &Places, boot_log: &BootLog) -> Result<()> {
         info!("in the shell: mend what is wrong, then leave it with `exit` to try again");
         info!("to boot the plain root partition: add reclone=off to the kernel command line");
     }
-    keep_log(
-        boot_log,
-        result.as_ref().err(),
-        places,
-        &disk.path().join(&config.pool),
-    );
+    keep_log(boot_log, result.as_ref().err(), places);
     if result.is_err() {
         disk.give_back(&places.root)?;
     }
@@ -124,24 +122,23 @@ fn configuration(places: &Places) -> Config {
 }
 
 fn boot_from(disk: &Disk, places: &Places, config: &Config, started: Instant) -> Result<()> {
-    let path = disk.path().join(&config.pool);
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(Error::system("can not make the folder", parent))?;
+    let home = pool_home(disk, places, config)?;
+    let path = home.join(&config.pool);
+    let writable = mount::is_writable(&home);
+    if !writable {
+        warn!("the disk can not be written to: this boot keeps nothing");
     }
-    let pool = Pool::create(&path)?;
-    if let Err(error) = turn_over(&pool, config.mode) {
-        warn!("{error}");
-    }
-    let failure = catch_up::catch_up(&pool, config, places).err();
-    if let Some(failure) = &failure {
-        warn!("{failure}");
-    }
+    handover::link_pool(&places.own().join("pool"), &path)?;
+    let (pool, failure) = match writable {
+        true => prepare(&path, places, config)?,
+        false => (Pool::open(&path)?, None),
+    };
     let state = pool.state()?;
     let candidates = candidates(&state, config.mode);
     if candidates.is_empty() {
         return Err(failure.unwrap_or(Error::NoGeneration(path)));
     }
-    if let Err(error) = keep::adopt(&pool, disk.path()) {
+    if writable && let Err(error) = keep::adopt(&pool, disk.path()) {
         warn!("{error}");
     }
     let generation = root::assemble(&pool, &candidates, places)?;
@@ -157,10 +154,38 @@ fn boot_from(disk: &Disk, places: &Places, config: &Config, started: Instant) ->
     Ok(())
 }
 
+/// The top of the file system that the pool is on.
+fn pool_home(disk: &Disk, places: &Places, config: &Config) -> Result<PathBuf> {
+    let Some(device) = &config.pool_device else {
+        return Ok(disk.path().into());
+    };
+    let at = places.own().join("pooldisk");
+    // Mounted by an earlier try of this boot.
+    if !mount::is_mount_point(&at) {
+        pool_disk::mount_pool_disk(device, &at)?;
+    }
+    Ok(at)
+}
+
+/// Ends the last session and brings the pool up to date as far as possible; what kept it from that comes second.
+fn prepare(path: &Path, places: &Places, config: &Config) -> Result<(Pool, Option<Error>)> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(Error::system("can not make the folder", parent))?;
+    }
+    let pool = Pool::create(path)?;
+    if let Err(error) = turn_over(&pool, config.mode) {
+        warn!("{error}");
+    }
+    let failure = catch_up::catch_up(&pool, config, places).err();
+    if let Some(failure) = &failure {
+        warn!("{failure}");
+    }
+    Ok((pool, failure))
+}
+
 /// Leaves in `/run` what the running system needs. The root is there already: nothing here may keep it from booting.
 fn hand_over(places: &Places, pool: &Pool, sync_later: bool) -> Result<()> {
     handover::write_units(&places.run, pool.root())?;
-    handover::link_pool(&places.own().join("pool"), pool.root())?;
     if sync_later {
         let folder = places.config.parent().unwrap_or(Path::new("/"));
         handover::sync_later(&places.run, folder)?;
@@ -205,9 +230,14 @@ fn turn_over(pool: &Pool, mode: Mode) -> Result<()> {
 }
 
 /// Writes down what this boot said. A disk that is full is no reason to stop.
-fn keep_log(boot_log: &BootLog, end: Option<&Error>, places: &Places, pool: &Path) {
-    let _ = fs::create_dir(pool.join("log"));
-    for path in [places.own().join("log"), pool.join("log/boot")] {
+fn keep_log(boot_log: &BootLog, end: Option<&Error>, places: &Places) {
+    let mut files = vec![places.own().join("log")];
+    let pool = places.own().join("pool");
+    if pool.exists() && mount::is_writable(&pool) {
+        let _ = fs::create_dir(pool.join("log"));
+        files.push(pool.join("log/boot"));
+    }
+    for path in files {
         if let Err(error) = boot_log.append_to(&path, end) {
             warn!("{}: {error}", path.display());
         }

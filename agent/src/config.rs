@@ -51,8 +51,10 @@ pub struct Config {
     pub model: Option<String>,
     /// The model's public key.
     pub key: Option<Key>,
-    /// The pool, relative to the top of the root file system.
+    /// The pool, relative to the top of the root file system, or of its own partition.
     pub pool: PathBuf,
+    /// The partition that the pool is on, as fstab names partitions; without it, the root partition.
+    pub pool_device: Option<String>,
     /// How long a boot may spend on network and sync when there is a generation to boot anyway.
     pub timeout: Duration,
     /// The same when there is none yet.
@@ -75,6 +77,7 @@ impl Default for Config {
             model: None,
             key: None,
             pool: "reclone".into(),
+            pool_device: None,
             timeout: Duration::from_secs(30),
             first_timeout: Duration::from_secs(3600),
             ca: None,
@@ -181,6 +184,7 @@ impl Config {
             "key" if value.starts_with('/') => self.key = Some(Key::File(value.into())),
             "key" => self.key = Some(Key::Text(value.into())),
             "pool" => self.pool = pool_path(value)?,
+            "pool-device" => self.pool_device = text,
             "timeout" => self.timeout = seconds(value)?,
             "first-timeout" => self.first_timeout = seconds(value)?,
             "ca" => self.ca = Some(value.into()),

@@ -11,6 +11,7 @@ use reclone_format::signature::MAX_KEY_FILE;
 
 use crate::config::{Config, Key};
 use crate::error::{Error, Result};
+use crate::network::{self, Need};
 use crate::store::{self, Store, StoreOptions, Token};
 
 /// A store, who must have signed what comes from it, and how it is named.
@@ -23,6 +24,8 @@ pub struct Follow {
     pub model: Option<String>,
     /// The way to it.
     pub store: Box<dyn Store>,
+    /// What that way needs of the network, if it is one.
+    pub need: Option<Need>,
 }
 
 impl Follow {
@@ -49,6 +52,7 @@ impl Follow {
             model: config.model.clone(),
             // Nothing was sent yet: what is wrong now is what was said, not the store.
             store: store::open(&location, &options).map_err(wrong)?,
+            need: network::need(&location, config.proxy.as_deref()),
             location,
         })
     }

@@ -3,6 +3,7 @@
 // the ground
 pub mod config;
 pub mod error;
+pub mod network;
 pub mod store;
 pub mod sys;
 
@@ -35,12 +36,11 @@ pub mod verify;
 
 // around the boot
 pub mod boot;
-pub mod network;
+pub mod progress;
 pub mod shutdown;
 
 // the program
 pub mod cli;
-pub mod progress;
 pub mod run;
 
 pub use error::{Error, Result};

@@ -12,14 +12,22 @@ use crate::config::{CONFIG_FILE, Config, Key};
 use crate::error::{Error, Result};
 use crate::fetch::Watcher;
 use crate::follow::Follow;
+use crate::network;
 use crate::pool::Pool;
 use crate::progress::TerminalProgress;
 use crate::session::Session;
 use crate::sync::{Outcome, Report, SyncOptions, mib, sync};
+use crate::sys::mount::in_initramfs;
 use crate::{assemble, boot, keep, prune, repair, rollback, session, status, verify};
 
 /// Where a clone that runs finds its pool.
 pub const RUNNING_POOL: &str = "/run/reclone/pool";
+
+/// Where an initramfs mounts the root partition: dracut's, Debian's.
+const INITRAMFS_ROOTS: [&str; 2] = ["/sysroot", "/root"];
+
+/// How long a sync by hand waits for a network.
+const NETWORK: Duration = Duration::from_secs(60);
 
 /// Does what a verb says.
 pub fn run(verb: Verb) -> Result<()> {
@@ -50,7 +58,9 @@ pub fn read_config() -> Config {
 fn pool_path(named: Option<&PathBuf>, config: &Config) -> PathBuf {
     let at_root = |root: &str| Path::new(root).join(&config.pool);
     let mut candidates = vec![PathBuf::from(RUNNING_POOL)];
-    candidates.extend(std::env::var("rootmnt").ok().map(|root| at_root(&root)));
+    if in_initramfs() {
+        candidates.extend(INITRAMFS_ROOTS.map(at_root));
+    }
     let own = at_root("/");
     named.cloned().unwrap_or_else(|| {
         candidates
@@ -100,9 +110,23 @@ fn run_sync(options: &cli::Sync) -> Result<()> {
     let follow = Follow::new(&config, deadline)?;
     let pool = Pool::create(&pool_path(options.pool.as_ref(), &config))?;
     let watcher = watcher();
-    let report = sync_from(&pool, &follow, options.dry_run, &*watcher)?;
+    let report = with_network(&follow, deadline, || {
+        sync_from(&pool, &follow, options.dry_run, &*watcher)
+    })?;
     println!("{}", describe(&report));
     Ok(())
+}
+
+/// Does `work` with the network up. In the shell of an initramfs nobody else raises it; elsewhere it is the system's.
+fn with_network<T>(
+    follow: &Follow,
+    deadline: Option<Instant>,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let need = follow.need.filter(|_| in_initramfs());
+    let end = Instant::now() + NETWORK;
+    let end = deadline.map_or(end, |deadline| end.min(deadline));
+    network::with(need, &network::Places::default(), end, work)
 }
 
 fn sync_from(pool: &Pool, follow: &Follow, dry_run: bool, watcher: &dyn Watcher) -> Result<Report> {
@@ -202,7 +226,9 @@ fn run_verify(options: &cli::Verify) -> Result<()> {
         if damage.count() > 0 {
             report_damage(&pool, &damage);
             let follow = follow(&pool, options.store.as_ref(), options.key.as_ref())?;
-            repair::mend_all(&pool, &follow, damage, &lock, &*watcher)?;
+            with_network(&follow, None, || {
+                repair::mend_all(&pool, &follow, damage, &lock, &*watcher)
+            })?;
             println!("all damage is mended");
             return Ok(());
         }
@@ -244,16 +270,18 @@ fn run_reset(options: &cli::Reset) -> Result<()> {
     let pool = open_pool(options.pool.as_ref())?;
     let follow = follow(&pool, options.store.as_ref(), options.key.as_ref())?;
     let watcher = watcher();
-    let report = sync_from(&pool, &follow, false, &*watcher)?;
-    println!("{}", describe(&report));
-    let lock = pool.lock()?;
-    let ended = session::end_idle(&pool)?;
-    info!("{ended} sessions are dropped");
-    if options.forget {
-        keep::forget(&pool)?;
-    }
-    let damage = verify::verify(&pool, &*watcher)?;
-    let damage = repair::mend_all(&pool, &follow, damage, &lock, &*watcher)?;
+    let damage = with_network(&follow, None, || {
+        let report = sync_from(&pool, &follow, false, &*watcher)?;
+        println!("{}", describe(&report));
+        let lock = pool.lock()?;
+        let ended = session::end_idle(&pool)?;
+        info!("{ended} sessions are dropped");
+        if options.forget {
+            keep::forget(&pool)?;
+        }
+        let damage = verify::verify(&pool, &*watcher)?;
+        repair::mend_all(&pool, &follow, damage, &lock, &*watcher)
+    })?;
     println!(
         "{} objects are whole, {} were mended",
         damage.checked,

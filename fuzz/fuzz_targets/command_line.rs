@@ -6,6 +6,7 @@ use std::path::Component;
 
 use libfuzzer_sys::fuzz_target;
 use reclone::config::Config;
+use reclone::network::settings::Settings;
 
 fuzz_target!(|data: &[u8]| {
     let mut config = Config::default();
@@ -16,4 +17,8 @@ fuzz_target!(|data: &[u8]| {
     let mut again = config.clone();
     assert_eq!(again.read_command_line(data), complaints);
     assert_eq!(again, config);
+    let text = String::from_utf8_lossy(data);
+    let (settings, _) = Settings::read(&text);
+    assert!(settings.fixed.is_none_or(|lease| lease.prefix <= 32));
+    assert!(settings.vlan.is_none_or(|(_, number)| (1..=4094).contains(&number)));
 });

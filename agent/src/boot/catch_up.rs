@@ -10,8 +10,9 @@ use crate::config::{Config, Mode};
 use crate::error::{Error, Result};
 use crate::fetch::Watcher;
 use crate::follow::Follow;
-use crate::network::{self, Network};
+use crate::network;
 use crate::pool::Pool;
+use crate::progress;
 use crate::repair;
 use crate::sync::{self, Outcome, SyncOptions, mib};
 use crate::verify::{self, Damage};
@@ -76,19 +77,7 @@ fn outside(
     let deadline = Instant::now() + time;
     let follow = Follow::new(config, Some(deadline))?;
     info!("asking {} for up to {} s", follow.location, time.as_secs());
-    let network = network_for(&follow.location, places, deadline)?;
-    let result = work(&follow);
-    if let Some(network) = network {
-        network.take_down();
-    }
-    result
-}
-
-fn network_for(store: &str, places: &Places, deadline: Instant) -> Result<Option<Network>> {
-    match network::is_needed(store) {
-        true => network::bring_up(&places.network, deadline).map(Some),
-        false => Ok(None),
-    }
+    network::with(follow.need, &places.network, deadline, || work(&follow))
 }
 
 fn sync(pool: &Pool, follow: &Follow) -> Result<()> {
@@ -150,7 +139,10 @@ impl Watcher for Progress {
                 .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
         if ours {
-            info!("{} of {}", mib(done), mib(total));
+            info!(
+                "{}",
+                progress::line(done, total, self.started.elapsed()).trim()
+            );
         }
     }
 }

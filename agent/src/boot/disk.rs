@@ -4,6 +4,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use log::warn;
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
@@ -15,7 +16,8 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Moves the mount at `root` to `path` and makes it writable. On an error it is where it was.
+    /// Moves the mount at `root` to `path` and makes it writable, where it can be: a disk that can not be written to may have a
+    /// generation to boot all the same. On an error it is where it was.
     pub fn take(root: &Path, path: &Path) -> Result<Disk> {
         DirBuilder::new()
             .recursive(true)
@@ -26,17 +28,10 @@ impl Disk {
             "can not move aside the root partition mounted at",
             root,
         ))?;
-        let disk = Disk { path: path.into() };
-        match mount::remount_writable(path) {
-            Ok(()) => Ok(disk),
-            Err(error) => {
-                disk.give_back(root)?;
-                Err(Error::system(
-                    "can not write to the root partition at",
-                    root,
-                )(error))
-            }
+        if let Err(error) = mount::remount_writable(path) {
+            warn!("{}: {error}", path.display());
         }
+        Ok(Disk { path: path.into() })
     }
 
     /// Where it is.

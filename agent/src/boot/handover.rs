@@ -17,9 +17,12 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 /// options, the second would check a file system that is in use.
 const MASKED: [&str; 2] = ["systemd-remount-fs.service", "systemd-fsck-root.service"];
 
-/// The mount of the partition is the shutdown program's to end: systemd, which can not while the overlay is on it, would
-/// try at every power-off and report a failure.
-const DISK_UNIT_FOLDER: &str = "run-reclone-disk.mount.d";
+/// With this file in it, dracut would unpack its initramfs over the folder at power-off.
+const DRACUT_SHUTDOWN: &str = ".need_shutdown";
+
+/// The mounts of the partitions are the shutdown program's to end: systemd, which can not while the overlay is on them,
+/// would try at every power-off and report a failure.
+const DISK_UNIT_FOLDERS: [&str; 2] = ["run-reclone-disk.mount.d", "run-reclone-pooldisk.mount.d"];
 const DISK_STAYS: &str = "[Unit]\nDefaultDependencies=no\n";
 
 /// Puts a copy of this program where systemd looks for the shutdown program: `<run>/initramfs/shutdown`, and under its own
@@ -35,7 +38,8 @@ pub fn place_shutdown_program(run: &Path) -> Result<()> {
     // The stamps and notes of fsck, which systemd asks for.
     let mut notes = Vec::new();
     for entry in fs::read_dir(&folder).map_err(failed)?.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+        let wanted = entry.file_name() != DRACUT_SHUTDOWN;
+        if wanted && entry.file_type().is_ok_and(|kind| kind.is_file()) {
             notes.push((entry.file_name(), fs::read(entry.path()).map_err(failed)?));
         }
     }
@@ -69,8 +73,10 @@ pub fn write_units(run: &Path, pool: &Path) -> Result<()> {
         for name in MASKED {
             replace_link(Path::new("/dev/null"), &units.join(name))?;
         }
-        make_folder(&units.join(DISK_UNIT_FOLDER))?;
-        fs::write(units.join(DISK_UNIT_FOLDER).join("stays.conf"), DISK_STAYS)?;
+        for folder in DISK_UNIT_FOLDERS.map(|name| units.join(name)) {
+            make_folder(&folder)?;
+            fs::write(folder.join("stays.conf"), DISK_STAYS)?;
+        }
         fs::write(units.join("reclone-prune.service"), prune_unit(run, pool))?;
         want(&units, "reclone-prune.service")
     };

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::boot::splash::Splash;
 use crate::error::Error;
 
 /// A log of boots that has grown longer than this, in bytes, becomes the old one.
@@ -18,6 +19,7 @@ const LONGEST: u64 = 256 * 1024;
 /// The logger of the verb `boot`.
 pub struct BootLog {
     lines: Mutex<String>,
+    splash: Mutex<Splash>,
 }
 
 impl BootLog {
@@ -26,6 +28,7 @@ impl BootLog {
         static LOG: OnceLock<BootLog> = OnceLock::new();
         let boot_log = LOG.get_or_init(|| BootLog {
             lines: Mutex::default(),
+            splash: Mutex::default(),
         });
         // A second call finds the logger in its place already.
         if log::set_logger(boot_log).is_ok() {
@@ -69,6 +72,8 @@ impl Log for BootLog {
         };
         // A console that can not be written to is no reason to stop.
         let _ = io::stderr().write_all(line.as_bytes());
+        let mut splash = self.splash.lock().unwrap_or_else(PoisonError::into_inner);
+        splash.show(&line);
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.push_str(&line);
     }
@@ -87,6 +92,7 @@ mod tests {
         let path = folder.path().join("boot");
         let boot_log = BootLog {
             lines: Mutex::new("reclone: hello\n".into()),
+            splash: Mutex::default(),
         };
         boot_log.append_to(&path, None).unwrap();
         boot_log

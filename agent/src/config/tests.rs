@@ -19,7 +19,7 @@ fn every_key_of_the_file_is_read() {
     let (config, complaints) = file(
         "# a clone of room 12\n\
          store = https://model/store\n model=lab \nkey = /etc/reclone/model.pub\n\n\
-         pool = /var/reclone\r\ntimeout = 20\nfirst-timeout = 7200\nca = /etc/reclone/ca.pem\n\
+         pool = /var/reclone\r\npool-device=LABEL=pool\ntimeout = 20\nfirst-timeout = 7200\nca = /etc/reclone/ca.pem\n\
          pin = sha256//AAAA=\ntoken-file = /etc/reclone/token\nproxy = http://proxy:3128",
     );
     assert_eq!(complaints, [""; 0]);
@@ -29,6 +29,7 @@ fn every_key_of_the_file_is_read() {
         model: Some("lab".into()),
         key: Some(Key::File("/etc/reclone/model.pub".into())),
         pool: "var/reclone".into(),
+        pool_device: Some("LABEL=pool".into()),
         timeout: Duration::from_secs(20),
         first_timeout: Duration::from_secs(7200),
         ca: Some("/etc/reclone/ca.pem".into()),

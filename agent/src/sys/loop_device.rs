@@ -23,6 +23,9 @@ mod ioctl {
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 const LOOP_MAJOR: u64 = 7;
+const LOOP_CONTROL: &str = "/dev/loop-control";
+const MISC_MAJOR: u64 = 10;
+const LOOP_CONTROL_MINOR: u64 = 237;
 /// How often another process may snatch the free device before we give up.
 const ATTEMPTS: usize = 64;
 
@@ -55,10 +58,7 @@ pub struct LoopDevice {
 impl LoopDevice {
     /// A device for `file`.
     pub fn attach(file: &File) -> io::Result<Self> {
-        let control = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open("/dev/loop-control")?;
+        let control = open_control()?;
         for _ in 0..ATTEMPTS {
             // SAFETY: takes no argument.
             let number = unsafe { loop_ctl_get_free(control.as_raw_fd()) }?;
@@ -80,6 +80,21 @@ impl LoopDevice {
     /// Its name below `/dev`.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Opens the device that gives out loop devices. Where its driver is a module that nobody has loaded, there may be no node
+/// for it; opening one that is made here loads it.
+fn open_control() -> io::Result<File> {
+    let open = || OpenOptions::new().read(true).write(true).open(LOOP_CONTROL);
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let device = makedev(MISC_MAJOR, LOOP_CONTROL_MINOR);
+            let mode = Mode::from_bits_truncate(0o600);
+            mknod(LOOP_CONTROL, SFlag::S_IFCHR, mode, device)?;
+            open()
+        }
+        opened => opened,
     }
 }
 

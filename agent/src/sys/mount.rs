@@ -14,6 +14,11 @@ pub fn erofs(device: &Path, at: &Path) -> Result<(), Errno> {
     mount(Some(device), at, Some("erofs"), MsFlags::MS_RDONLY, NO_DATA)
 }
 
+/// Mounts the file system of this kind on a block device.
+pub fn disk(device: &Path, at: &Path, kind: &str) -> Result<(), Errno> {
+    mount(Some(device), at, Some(kind), MsFlags::empty(), NO_DATA)
+}
+
 /// Mounts an overlay with these options; read-only where it has no upper layer.
 pub fn overlay(options: &OsString, at: &Path, read_only: bool) -> Result<(), Errno> {
     let flags = if read_only {
@@ -86,6 +91,27 @@ pub fn detach(at: &Path) -> Result<(), Errno> {
 /// Ends the mount at `at`.
 pub fn unmount(at: &Path) -> Result<(), Errno> {
     umount2(at, MntFlags::empty())
+}
+
+/// Whether another file system begins at the folder `at`.
+pub fn is_mount_point(at: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Path| std::fs::metadata(path).map(|it| it.dev()).ok();
+    let own = device(at);
+    own.is_some() && own != at.parent().and_then(device)
+}
+
+/// Whether the file system at `at` takes writes: it is not mounted read-only.
+pub fn is_writable(at: &Path) -> bool {
+    rustix::fs::access(at, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// Whether this system has its root in memory, as an initramfs has.
+pub fn in_initramfs() -> bool {
+    use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
+    /// `RAMFS_MAGIC` of Linux `include/uapi/linux/magic.h`.
+    const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+    statfs("/").is_ok_and(|it| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&it.filesystem_type()))
 }
 
 /// A path as an overlay's option takes it: its separators are escaped.

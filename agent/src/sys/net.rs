@@ -1,5 +1,9 @@
-//! Ethernet links by ioctl: which there are, up, down, carrier, addresses off. No netlink, no routes, no wireless: what
-//! an address is comes from the distribution's own tool ([`crate::network`]).
+//! Ethernet links by ioctl: which there are, up, down, carrier. Their addresses are in [`ipv4`], links within links in
+//! [`vlan`], what routers say of name servers in [`announced`]. No wireless: such a link can not come up without a key.
+
+pub mod announced;
+mod ipv4;
+mod vlan;
 
 use std::ffi::{CStr, c_int};
 use std::io;
@@ -13,7 +17,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Every wired Ethernet link, in the kernel's order. A wireless one can not come up without a key and is left alone.
+    /// Every wired Ethernet link, in the kernel's order.
     pub fn ethernet() -> io::Result<Vec<Link>> {
         let mut links = Vec::new();
         for name in names()? {
@@ -51,31 +55,29 @@ impl Link {
 
     /// Takes every IPv4 address from the link and switches it off; its IPv6 addresses and its routes go with that.
     pub fn lower(&self) -> io::Result<()> {
-        // An address that is set to zero is gone, and the next one takes its place.
-        while self.has_address()? {
-            let mut request = self.request();
-            request.ifr_ifru.ifru_addr.sa_family = libc::AF_INET as libc::sa_family_t;
-            ioctl(libc::SIOCSIFADDR, &mut request)?;
-        }
+        self.remove_addresses()?;
         self.set_flags(self.flags()? & !libc::IFF_UP)
     }
 
+    /// Its Ethernet address.
+    pub fn hardware_address(&self) -> io::Result<[u8; 6]> {
+        let address = self.hardware()?;
+        let mut bytes = [0; 6];
+        for (to, from) in bytes.iter_mut().zip(address.sa_data) {
+            *to = from.cast_unsigned();
+        }
+        Ok(bytes)
+    }
+
     fn is_ethernet(&self) -> io::Result<bool> {
+        Ok(self.hardware()?.sa_family == libc::ARPHRD_ETHER)
+    }
+
+    fn hardware(&self) -> io::Result<libc::sockaddr> {
         let mut request = self.request();
         ioctl(libc::SIOCGIFHWADDR, &mut request)?;
         // SAFETY: the kernel filled in the hardware address, whose family is the kind of the link.
-        let kind = unsafe { request.ifr_ifru.ifru_hwaddr.sa_family };
-        Ok(kind == libc::ARPHRD_ETHER)
-    }
-
-    fn has_address(&self) -> io::Result<bool> {
-        let mut request = self.request();
-        request.ifr_ifru.ifru_addr.sa_family = libc::AF_INET as libc::sa_family_t;
-        match ioctl(libc::SIOCGIFADDR, &mut request) {
-            Ok(()) => Ok(true),
-            Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(unsafe { request.ifr_ifru.ifru_hwaddr })
     }
 
     fn flags(&self) -> io::Result<c_int> {
@@ -95,16 +97,21 @@ impl Link {
     fn request(&self) -> libc::ifreq {
         // SAFETY: a request of zeros is a valid one: it holds integers and byte fields only.
         let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-        // The kernel's names have at most 15 bytes, so that a zero byte stays behind them.
-        let room = request.ifr_name.len() - 1;
-        for (to, from) in request.ifr_name[..room].iter_mut().zip(self.name.bytes()) {
-            *to = from as libc::c_char;
-        }
+        copy_name(&self.name, &mut request.ifr_name);
         request
     }
 }
 
-fn ioctl(command: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
+/// The kernel's names have at most 15 bytes, so that a zero byte stays behind them.
+fn copy_name(name: &str, field: &mut [libc::c_char]) {
+    let room = field.len() - 1;
+    for (to, from) in field[..room].iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+}
+
+/// Makes one of the calls of netdevice(7), all of which read or write the `T` that they are for.
+fn ioctl<T>(command: libc::Ioctl, request: &mut T) -> io::Result<()> {
     let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
     // SAFETY: the call takes no pointers.
     let socket = unsafe { libc::socket(libc::AF_INET, kind, 0) };
@@ -113,7 +120,7 @@ fn ioctl(command: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
     }
     // SAFETY: the descriptor was opened just now and has no other owner.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    // SAFETY: all commands used here read and write one `ifreq`, which lives until the call returns.
+    // SAFETY: each command of this module comes with the structure that it reads and writes, which lives until it returns.
     match unsafe { libc::ioctl(socket.as_raw_fd(), command, &raw mut *request) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
@@ -145,33 +152,4 @@ fn names() -> io::Result<Vec<String>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_link_goes_up_and_down_in_a_namespace_of_its_own() {
-        // A thread of its own: the new namespace must not reach the other tests.
-        let tried = std::thread::spawn(|| {
-            if nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).is_err() {
-                eprintln!("SKIPPED: a network namespace needs root");
-                return;
-            }
-            assert_eq!(Link::ethernet().unwrap(), []);
-            let link = Link { name: "lo".into() };
-            assert!(!link.is_ethernet().unwrap());
-            assert!(!link.is_up().unwrap());
-            link.raise().unwrap();
-            assert!(link.has_carrier().unwrap());
-            assert!(link.has_address().unwrap());
-            link.lower().unwrap();
-            assert!(!link.is_up().unwrap());
-            assert!(!link.has_address().unwrap());
-            let gone = Link {
-                name: "a-name-that-is-too-long".into(),
-            };
-            assert_eq!(gone.is_up().unwrap_err().raw_os_error(), Some(libc::ENODEV));
-        });
-        tried.join().unwrap();
-    }
-}
+mod tests;

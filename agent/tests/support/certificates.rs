@@ -1,4 +1,5 @@
 //! A certificate authority and a server's certificate, made anew for each test.
+#![allow(dead_code)] // Each test program needs a part of it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,18 +20,23 @@ pub struct Certificates {
 
 impl Certificates {
     pub fn new() -> Self {
-        Self::valid_from(2000)
+        Self::valid_from(2000, "localhost")
     }
 
     pub fn not_yet_valid() -> Self {
-        Self::valid_from(2900)
+        Self::valid_from(2900, "localhost")
     }
 
-    fn valid_from(year: i32) -> Self {
+    /// For a server of this name.
+    pub fn of(name: &str) -> Self {
+        Self::valid_from(2000, name)
+    }
+
+    fn valid_from(year: i32, name: &str) -> Self {
         let mut authority = CertificateParams::new(Vec::<String>::new()).unwrap();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-        let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
+        let names = ["127.0.0.1".to_owned(), name.to_owned()];
         let mut server = CertificateParams::new(names).unwrap();
         server.not_before = date_time_ymd(year, 1, 1);
         server.not_after = date_time_ymd(2999, 1, 1);

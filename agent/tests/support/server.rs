@@ -72,24 +72,32 @@ pub struct FaultyServer {
     tls: bool,
 }
 
+fn loopback() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
 impl FaultyServer {
     pub fn start() -> Self {
-        Self::launch(None, false)
+        Self::launch(loopback(), None, false)
     }
 
     pub fn with_dates() -> Self {
-        Self::launch(None, true)
+        Self::launch(loopback(), None, true)
     }
 
     pub fn with_tls(config: Arc<ServerConfig>) -> Self {
-        Self::launch(Some(config), false)
+        Self::launch(loopback(), Some(config), false)
     }
 
-    fn launch(tls: Option<Arc<ServerConfig>>, dates: bool) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// A server that listens here, wherever that is.
+    pub fn at(listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> Self {
+        Self::launch(listener, tls, false)
+    }
+
+    fn launch(listener: TcpListener, tls: Option<Arc<ServerConfig>>, dates: bool) -> Self {
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             dates,

@@ -1,0 +1,309 @@
+//! A DHCPv4 client (RFC 2131) that wants one lease for the minutes of a boot: it is not renewed, and given back at the
+//! end, so that a room of clones that boot does not use up the addresses that the booted systems will ask for.
+//!
+//! The link has no address yet, so answers are asked for by broadcast, which an ordinary UDP socket receives.
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode};
+use dhcproto::{Decodable, Decoder, Encodable, Encoder};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
+};
+
+use crate::network::lease::{Lease, Route, is_domain, prefix_of};
+use crate::sys::net::Link;
+
+const SERVER_PORT: u16 = 67;
+const CLIENT_PORT: u16 = 68;
+/// How long the first question waits for its answer; each further one waits twice as long, up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
+/// How often an offer is asked for before another server may answer.
+const REQUESTS: usize = 4;
+/// How long a caller that wants to stop may have to wait.
+const TICK: Duration = Duration::from_millis(50);
+/// What is asked for. A server may send more, and less.
+const ASKED_FOR: [OptionCode; 6] = [
+    OptionCode::SubnetMask,
+    OptionCode::ClasslessStaticRoute,
+    OptionCode::Router,
+    OptionCode::DomainNameServer,
+    OptionCode::DomainName,
+    OptionCode::DomainSearch,
+];
+
+/// A client on one link.
+pub struct Client {
+    socket: UdpSocket,
+    hardware: [u8; 6],
+    exchange: u32,
+    started: Instant,
+}
+
+/// A lease and who gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leased {
+    /// The lease.
+    pub lease: Lease,
+    /// The server's address.
+    server: Ipv4Addr,
+}
+
+impl Client {
+    /// A client on `link`, which must be up.
+    pub fn new(link: &Link) -> io::Result<Self> {
+        let socket = socket(
+            AddressFamily::Inet,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )?;
+        setsockopt(&socket, sockopt::BindToDevice, &link.name().into())?;
+        setsockopt(&socket, sockopt::Broadcast, &true)?;
+        // Another link's client has the port, too.
+        setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+        bind_to_port(&socket)?;
+        let socket = UdpSocket::from(socket);
+        socket.set_read_timeout(Some(TICK))?;
+        Ok(Self {
+            socket,
+            hardware: link.hardware_address()?,
+            // A new message has a random number.
+            exchange: Message::default().xid(),
+            started: Instant::now(),
+        })
+    }
+
+    /// Asks until a server has given an address; nothing where `stop` says so before.
+    pub fn obtain(&self, stop: &dyn Fn() -> bool) -> io::Result<Option<Leased>> {
+        let mut wait = FIRST_WAIT;
+        while !stop() {
+            self.broadcast(&self.discover())?;
+            let Some((offer, server)) = self.answer(MessageType::Offer, wait, stop)? else {
+                wait = (wait * 2).min(LONGEST_WAIT);
+                continue;
+            };
+            if let Some(leased) = self.request(offer.yiaddr(), server, stop)? {
+                return Ok(Some(leased));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks for what was offered; nothing where it was refused after all, or nobody answers.
+    fn request(
+        &self,
+        address: Ipv4Addr,
+        server: Ipv4Addr,
+        stop: &dyn Fn() -> bool,
+    ) -> io::Result<Option<Leased>> {
+        let mut message = self.message(MessageType::Request);
+        let options = message.opts_mut();
+        options.insert(DhcpOption::RequestedIpAddress(address));
+        options.insert(DhcpOption::ServerIdentifier(server));
+        options.insert(DhcpOption::ParameterRequestList(ASKED_FOR.to_vec()));
+        for _ in 0..REQUESTS {
+            self.broadcast(&message)?;
+            match self.answer(MessageType::Ack, FIRST_WAIT * 2, stop)? {
+                Some((answer, server)) if answer.opts().has_msg_type(MessageType::Ack) => {
+                    return Ok(lease_of(&answer).map(|lease| Leased { lease, server }));
+                }
+                Some(_) => return Ok(None),
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives a lease back. Nobody answers, and a message that is lost costs the server an address until the lease ends.
+    pub fn release(&self, leased: &Leased) -> io::Result<()> {
+        let mut message = self.message(MessageType::Release);
+        message.set_flags(Flags::default());
+        message.set_ciaddr(leased.lease.address);
+        message
+            .opts_mut()
+            .insert(DhcpOption::ServerIdentifier(leased.server));
+        self.send(&message, leased.server)
+    }
+
+    fn discover(&self) -> Message {
+        let mut message = self.message(MessageType::Discover);
+        message
+            .opts_mut()
+            .insert(DhcpOption::ParameterRequestList(ASKED_FOR.to_vec()));
+        message
+    }
+
+    fn message(&self, kind: MessageType) -> Message {
+        let mut message = Message::default();
+        message.set_xid(self.exchange);
+        message.set_chaddr(&self.hardware);
+        message.set_flags(Flags::default().set_broadcast());
+        let seconds = self.started.elapsed().as_secs();
+        message.set_secs(u16::try_from(seconds).unwrap_or(u16::MAX));
+        message.opts_mut().insert(DhcpOption::MessageType(kind));
+        message
+    }
+
+    fn broadcast(&self, message: &Message) -> io::Result<()> {
+        self.send(message, Ipv4Addr::BROADCAST)
+    }
+
+    fn send(&self, message: &Message, to: Ipv4Addr) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        message
+            .encode(&mut Encoder::new(&mut bytes))
+            .map_err(io::Error::other)?;
+        // A relay of the old kind (BOOTP) may drop what is shorter.
+        bytes.resize(bytes.len().max(300), 0);
+        match self
+            .socket
+            .send_to(&bytes, SocketAddrV4::new(to, SERVER_PORT))
+        {
+            // The cable was pulled: to be asked again later.
+            Err(error) if error.kind() == ErrorKind::NetworkDown => Ok(()),
+            sent => sent.map(drop),
+        }
+    }
+
+    /// The next answer to this client of this type, or a refusal, with the server that sent it.
+    fn answer(
+        &self,
+        wanted: MessageType,
+        wait: Duration,
+        stop: &dyn Fn() -> bool,
+    ) -> io::Result<Option<(Message, Ipv4Addr)>> {
+        let end = Instant::now() + wait;
+        let mut buffer = [0; 2048];
+        while Instant::now() < end && !stop() {
+            let length = match self.socket.recv_from(&mut buffer) {
+                Ok((length, _)) => length,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                    ) =>
+                {
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::NetworkDown => continue,
+                Err(error) => return Err(error),
+            };
+            let Ok(message) = Message::decode(&mut Decoder::new(&buffer[..length])) else {
+                continue;
+            };
+            let kind = message.opts().msg_type();
+            if self.is_for_us(&message)
+                && (kind == Some(wanted) || kind == Some(MessageType::Nak))
+                && let Some(server) = server_of(&message)
+            {
+                return Ok(Some((message, server)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_for_us(&self, message: &Message) -> bool {
+        message.opcode() == Opcode::BootReply
+            && message.xid() == self.exchange
+            && message.chaddr().starts_with(&self.hardware)
+    }
+}
+
+fn bind_to_port(socket: &OwnedFd) -> io::Result<()> {
+    Ok(bind(
+        socket.as_raw_fd(),
+        &SockaddrIn::new(0, 0, 0, 0, CLIENT_PORT),
+    )?)
+}
+
+fn server_of(message: &Message) -> Option<Ipv4Addr> {
+    match message.opts().get(OptionCode::ServerIdentifier) {
+        Some(DhcpOption::ServerIdentifier(server)) => Some(*server),
+        _ => None,
+    }
+}
+
+/// What the acknowledgement in these bytes grants.
+pub fn lease_in(bytes: &[u8]) -> Option<Lease> {
+    lease_of(&Message::decode(&mut Decoder::new(bytes)).ok()?)
+}
+
+/// What an acknowledgement grants; nothing where its address can be no machine's.
+fn lease_of(message: &Message) -> Option<Lease> {
+    let address = message.yiaddr();
+    if address.is_unspecified() || address.is_loopback() || address.octets()[0] >= 224 {
+        return None;
+    }
+    let options = message.opts();
+    let prefix = match options.get(OptionCode::SubnetMask) {
+        Some(DhcpOption::SubnetMask(mask)) => prefix_of(*mask)?,
+        _ => prefix_of_class(address),
+    };
+    let name_servers = match options.get(OptionCode::DomainNameServer) {
+        Some(DhcpOption::DomainNameServer(servers)) => {
+            servers.iter().map(|server| IpAddr::V4(*server)).collect()
+        }
+        _ => Vec::new(),
+    };
+    Some(Lease {
+        address,
+        prefix,
+        routes: routes(message),
+        name_servers,
+        domains: domains(message),
+    })
+}
+
+/// The network that an address was in before masks were.
+fn prefix_of_class(address: Ipv4Addr) -> u8 {
+    match address.octets()[0] {
+        0..128 => 8,
+        128..192 => 16,
+        192.. => 24,
+    }
+}
+
+/// RFC 3442: where there are classless routes, the option for routers means nothing; the router 0.0.0.0 is none.
+fn routes(message: &Message) -> Vec<Route> {
+    let options = message.opts();
+    if let Some(DhcpOption::ClasslessStaticRoute(routes)) =
+        options.get(OptionCode::ClasslessStaticRoute)
+    {
+        return routes
+            .iter()
+            .map(|(network, router)| Route {
+                to: network.network(),
+                prefix: network.prefix_len(),
+                via: Some(*router).filter(|router| !router.is_unspecified()),
+            })
+            .collect();
+    }
+    match options.get(OptionCode::Router) {
+        Some(DhcpOption::Router(routers)) => routers
+            .first()
+            .map(|router| Route::default_via(*router))
+            .into_iter()
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn domains(message: &Message) -> Vec<String> {
+    let options = message.opts();
+    let names: Vec<String> = match (
+        options.get(OptionCode::DomainSearch),
+        options.get(OptionCode::DomainName),
+    ) {
+        (Some(DhcpOption::DomainSearch(names)), _) => {
+            names.iter().map(ToString::to_string).collect()
+        }
+        (_, Some(DhcpOption::DomainName(name))) => vec![name.trim_end_matches('\0').to_owned()],
+        _ => Vec::new(),
+    };
+    names.into_iter().filter(|name| is_domain(name)).collect()
+}
