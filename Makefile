@@ -1,8 +1,8 @@
-# make build, make test and make demo do their own set-up. Folders that a later change brings are used once they are there.
+# make build, make test and make demo do their own set-up.
 RELEASE = target/x86_64-unknown-linux-gnu/release
-SCRIPTS = .ci/run fuzz/quick qemu-tests/setup qemu-tests/tree $(shell find initramfs-tools-hook -type f)
+SCRIPTS = .ci/run fuzz/quick qemu-tests/setup qemu-tests/tree $(shell find initramfs-tools-hook -type f) $(wildcard dracut-module/50reclone/*.sh)
 
-.PHONY: setup build check test boot bench demo fuzz fuzz-quick install-model install-clone
+.PHONY: setup build check test test-all boot matrix bench demo fuzz fuzz-quick install-model install-clone
 
 setup:
 	qemu-tests/setup
@@ -20,8 +20,13 @@ check: setup
 demo: build
 	cargo run --quiet --package qemu-tests --bin demo
 
+# A machine has one processor, so two run at a time.
 boot: build
-	cargo test --package qemu-tests -- --test-threads=1
+	cargo test --package qemu-tests -- --test-threads=2
+
+# Every system through every boot case. MATRIX=trixie, for one, takes those with that in their name.
+matrix: build
+	cargo run --quiet --package qemu-tests --bin matrix -- $(MATRIX)
 
 # What reclone costs, beside its peers. Takes a while and some 20 GB below target/bench; wants a quiet machine.
 bench: build
@@ -36,6 +41,9 @@ fuzz:
 
 test: check boot fuzz-quick
 
+# Some hours without KVM.
+test-all: test matrix
+
 # What `make build` made, on this machine or below DESTDIR. Neither touches a configuration.
 install-model:
 	install -D -t $(DESTDIR)/usr/sbin $(RELEASE)/reclone-model
@@ -45,5 +53,8 @@ install-clone:
 	install -D -t $(DESTDIR)/usr/sbin $(RELEASE)/reclone
 	install -D -t $(DESTDIR)/usr/share/initramfs-tools/hooks initramfs-tools-hook/hooks/reclone
 	install -D -t $(DESTDIR)/usr/share/initramfs-tools/scripts/local-bottom initramfs-tools-hook/scripts/local-bottom/reclone
+	install -D -t $(DESTDIR)/usr/lib/dracut/modules.d/50reclone dracut-module/50reclone/module-setup.sh dracut-module/50reclone/reclone.sh
+	install -D -m 644 -t $(DESTDIR)/usr/lib/dracut/modules.d/50reclone dracut-module/50reclone/reclone.service
+	install -D -m 644 dracut-module/reclone.conf $(DESTDIR)/usr/lib/dracut/dracut.conf.d/50-reclone.conf
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/reclone.8
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man5 docs/man/reclone.conf.5

@@ -169,7 +169,7 @@ fn named_files<'a>(text: &'a str, folders: &'a [String]) -> impl Iterator<Item =
 fn documents() -> Vec<String> {
     let docs = fs::read_dir(project().join("docs")).unwrap();
     let docs = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
-    let others = ["README.md", "CHANGELOG.md", "dracut-module/README.md"];
+    let others = ["README.md", "CHANGELOG.md"];
     docs.filter(|name| name.ends_with(".md"))
         .chain(others.map(str::to_owned))
         .collect()
