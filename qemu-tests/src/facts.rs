@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
+use crate::image::is_clean;
 use crate::machine::Machine;
 
 /// Asked in the machine; one line an answer, the boot's own log last.
@@ -65,5 +67,16 @@ impl Facts {
             "{}",
             self.0
         );
+    }
+
+    /// Powers off in order and fails unless the disk was left clean and sound, and by the shutdown program where the root
+    /// was assembled.
+    pub fn power_off(&self, machine: Machine, disk: &Path) -> io::Result<()> {
+        let ended = machine.power_off()?;
+        println!("on for {} s", ended.on.as_secs());
+        let by_agent = ended.said.contains("reclone: all disks are clean");
+        assert_eq!(by_agent, self.get("root") == "overlay", "{}", ended.said);
+        assert!(is_clean(disk)?, "{} was left unclean", disk.display());
+        Ok(())
     }
 }

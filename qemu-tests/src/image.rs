@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::initramfs::System;
+
 /// The project's top folder.
 pub fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -32,9 +34,12 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Unpacks the Debian `suite` at `root`, which is replaced, and lets root log in on the serial console.
-    pub fn create(suite: &str, root: &Path) -> io::Result<Tree> {
-        let tar = run(Command::new(project().join("qemu-tests/tree")).arg(suite))?;
+    /// Unpacks the Debian system at `root`, which is replaced, and lets root log in on the serial console. `packages` are
+    /// installed beside those that every tree has.
+    pub fn create(system: System, packages: &[&str], root: &Path) -> io::Result<Tree> {
+        let tar = run(Command::new(project().join("qemu-tests/tree"))
+            .args([system.suite, system.initramfs.package()])
+            .args(packages))?;
         match fs::remove_dir_all(root) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => fs::create_dir_all(root)?,
@@ -77,24 +82,6 @@ impl Tree {
             fs::create_dir_all(folder)?;
         }
         fs::write(path, content)
-    }
-
-    /// Installs the agent, the hook and the configuration, and makes the initramfs anew.
-    pub fn install_agent(&self, agent: &Path, config: &str) -> io::Result<()> {
-        let hook = project().join("initramfs-tools-hook");
-        let shared = self.root.join("usr/share/initramfs-tools");
-        fs::copy(agent, self.root.join("usr/sbin/reclone"))?;
-        for script in ["hooks/reclone", "scripts/local-bottom/reclone"] {
-            // A fresh system has no folder for a phase that none of its packages uses.
-            let target = shared.join(script);
-            fs::create_dir_all(target.parent().expect("the path was joined of two parts"))?;
-            fs::copy(hook.join(script), target)?;
-        }
-        self.write("etc/reclone/reclone.conf", config)?;
-        run(Command::new("chroot")
-            .arg(&self.root)
-            .args(["update-initramfs", "-u", "-k", "all"]))?;
-        Ok(())
     }
 
     /// The one file in /boot whose name begins with `prefix`.

@@ -3,6 +3,9 @@
 pub mod console;
 pub mod facts;
 pub mod image;
+pub mod initramfs;
 pub mod machine;
+pub mod matrix;
+pub mod pool;
 pub mod server;
 pub mod site;

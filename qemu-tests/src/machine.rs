@@ -29,8 +29,6 @@ pub struct Boot<'a> {
     pub words: &'a str,
     /// Whether the console is shown.
     pub show: bool,
-    /// What a panic of the initramfs does: a shell, or (in a test that expects none) a reboot, which ends the machine.
-    pub shell: bool,
 }
 
 /// A machine that was switched off in order.
@@ -125,17 +123,15 @@ impl Machine {
 fn qemu(boot: &Boot, results: &Path) -> Command {
     // One processor: with two, QEMU's emulation now and then runs kernel code that the other has just patched, and the
     // kernel dies of a stale breakpoint.
-    let options = "-accel tcg,thread=multi -cpu max -smp 1 -m 1024 -nodefaults -display none -no-reboot -serial stdio \
+    let options = "-accel tcg,thread=single -cpu qemu64 -smp 1 -m 1024 -nodefaults -display none -no-reboot -serial stdio \
         -monitor none -netdev user,id=n -device virtio-net-pci,netdev=n,romfile= -device virtio-rng-pci \
         -device virtio-blk-pci,drive=d,serial=root -device virtio-blk-pci,drive=r,serial=results";
     let drive = |file: &Path, id: &str| {
         let file = file.display();
         format!("file={file},format=raw,if=none,id={id},cache=unsafe")
     };
-    // With `panic=` initramfs-tools reboots where it would otherwise open a shell, that of `break=` included.
-    let on_panic = if boot.shell { "" } else { "panic=1" };
     let append = format!(
-        "console=ttyS0 root=/dev/disk/by-id/virtio-root rw oops=panic {on_panic} {}",
+        "console=ttyS0 root=/dev/disk/by-id/virtio-root rw oops=panic {}",
         boot.words
     );
     let mut command = Command::new("qemu-system-x86_64");

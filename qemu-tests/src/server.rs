@@ -52,6 +52,11 @@ impl Server {
         &self.url
     }
 
+    /// The URL of the server at this port, whether or not it runs.
+    pub fn url_at(port: u16) -> String {
+        format!("http://{HOST}:{port}")
+    }
+
     /// Its port.
     pub fn port(&self) -> u16 {
         let port = self

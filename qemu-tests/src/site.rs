@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::image::{Tree, copy_disk, project, run};
+use crate::initramfs::System;
 use crate::machine::{Boot, Machine};
 use crate::server::Server;
 
@@ -15,6 +16,8 @@ const DISK: u32 = 1100;
 /// Where everything of a site is. The tree is first the clone's, then becomes the model's.
 pub struct Site {
     folder: PathBuf,
+    /// What the clones run before they are the model.
+    pub system: System,
     /// The model's tree, which a test may change before it publishes.
     pub model: Tree,
     kernel: PathBuf,
@@ -29,9 +32,14 @@ pub fn program(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// Names the store on the kernel command line.
+pub fn store_word(url: &str) -> String {
+    format!("reclone.store={url}")
+}
+
 impl Site {
-    /// Builds a site of the Debian `suite` in `target/qemu/<name>`. Nothing is published yet.
-    pub fn create(suite: &str, name: &str) -> io::Result<Site> {
+    /// Builds a site of this system in `target/qemu/<name>`. Nothing is published yet.
+    pub fn create(system: System, name: &str) -> io::Result<Site> {
         let folder = project().join("target/qemu").join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
@@ -39,6 +47,7 @@ impl Site {
         fs::create_dir_all(&folder)?;
         let site = |model, kernel, initrd| Site {
             folder: folder.clone(),
+            system,
             model,
             kernel,
             initrd,
@@ -50,14 +59,16 @@ impl Site {
             .arg(folder.join("store"))
             .arg("--key")
             .arg(&key))?;
-        let tree = Tree::create(suite, &folder.join("tree"))?;
+        let tree = Tree::create(system, &[], &folder.join("tree"))?;
         tree.write(
             "etc/reclone/model.pub",
             &fs::read_to_string(folder.join("key.pub"))?,
         )?;
         tree.write("etc/machine-id", "c10ec10ec10ec10ec10ec10ec10ec10e\n")?;
         tree.write("etc/only-on-the-plain-disk", "plain\n")?;
-        tree.install_agent(&program("reclone"), "key = /etc/reclone/model.pub\n")?;
+        tree.write("etc/reclone/reclone.conf", "key = /etc/reclone/model.pub\n")?;
+        system.initramfs.install_module(tree.root())?;
+        system.initramfs.make(&tree)?;
         let kernel = folder.join("vmlinuz");
         let initrd = folder.join("initrd");
         fs::copy(tree.boot_file("vmlinuz-")?, &kernel)?;
@@ -138,13 +149,16 @@ impl Site {
     }
 
     fn boot(&self, name: &str, words: &str, shell: bool) -> io::Result<Machine> {
+        let on_failure = match shell {
+            true => "",
+            false => self.system.initramfs.words_without_shell(),
+        };
         Machine::start(&Boot {
             kernel: &self.kernel,
             initrd: &self.initrd,
             disk: &self.path(name),
-            words,
+            words: &format!("{on_failure} {words}"),
             show: self.show,
-            shell,
         })
     }
 }

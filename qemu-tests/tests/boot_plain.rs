@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use qemu_tests::image::{Tree, is_clean, project};
+use qemu_tests::initramfs::System;
 use qemu_tests::machine::{Boot, Machine};
 
 #[test]
@@ -10,16 +11,15 @@ fn a_plain_disk_boots_without_a_failed_unit_and_powers_off_clean() {
         return;
     }
     let folder = project().join("target/qemu/plain");
-    let tree = Tree::create("trixie", &folder.join("tree")).unwrap();
+    let tree = Tree::create(System::DEFAULT, &[], &folder.join("tree")).unwrap();
     let disk = folder.join("disk.img");
     tree.to_disk(&disk, 1500).unwrap();
     let boot = Boot {
         kernel: &tree.boot_file("vmlinuz-").unwrap(),
         initrd: &tree.boot_file("initrd.img-").unwrap(),
         disk: &disk,
-        words: "",
+        words: "panic=1",
         show: false,
-        shell: false,
     };
     let mut machine = Machine::start(&boot).unwrap();
     machine.log_in().unwrap();

@@ -5,6 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use qemu_tests::facts::Facts;
+use qemu_tests::initramfs::System;
 use qemu_tests::machine::Machine;
 use qemu_tests::server::Server;
 use qemu_tests::site::Site;
@@ -27,7 +28,7 @@ fn main() -> io::Result<()> {
     }
     let started = Instant::now();
     heading("a Debian tree becomes a plain clone disk and, with another identity, the model");
-    let site = Site::create("trixie", "demo")?.shown();
+    let site = Site::create(System::DEFAULT, "demo")?.shown();
     site.copy("plain.img", DISK)?;
     heading("the model is published");
     site.publish()?;

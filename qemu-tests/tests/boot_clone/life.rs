@@ -42,11 +42,11 @@ fn nothing_new(case: &Case, store: &str, server: &Server) {
 
 /// The model changed a file and added one. The clone's new name stays.
 fn something_new(case: &Case, store: &str) {
-    case.site
-        .model
-        .write("usr/share/added", "by the model\n")
-        .unwrap();
-    assert_eq!(case.publish("2"), 2);
+    let model = case.model();
+    let added = "usr/share/added";
+    model.tree().write(added, "by the model\n").unwrap();
+    assert_eq!(model.publish("2"), 2);
+    drop(model);
     case.boot(store, |machine, facts| {
         facts.assert_runs(2);
         assert_eq!(facts.get("version"), "2");

@@ -9,13 +9,14 @@ mod refusals;
 mod rescue;
 mod reset;
 
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use qemu_tests::facts::Facts;
-use qemu_tests::image::{is_clean, run};
+use qemu_tests::image::{Tree, run};
+use qemu_tests::initramfs::System;
 use qemu_tests::machine::Machine;
-use qemu_tests::site::Site;
+use qemu_tests::site::{Site, store_word};
 
 /// The identity of the clone, which it keeps, whatever the model's is.
 const MACHINE_ID: &str = "c10ec10ec10ec10ec10ec10ec10ec10e";
@@ -33,7 +34,7 @@ struct Prepared {
 fn prepared() -> &'static Prepared {
     static PREPARED: OnceLock<Prepared> = OnceLock::new();
     PREPARED.get_or_init(|| {
-        let site = Site::create("trixie", "clone").unwrap();
+        let site = Site::create(System::DEFAULT, "clone").unwrap();
         assert_eq!(site.publish().unwrap(), 1);
         site.copy("plain.img", "cloned.img").unwrap();
         let server = site.serve(&site.store()).unwrap();
@@ -42,32 +43,13 @@ fn prepared() -> &'static Prepared {
         let first = Facts::of(&mut machine).unwrap();
         println!("{first}");
         machine.report(first::DRIFT).unwrap();
-        power_off(machine, &first, &site.path("cloned.img"));
+        first.power_off(machine, &site.path("cloned.img")).unwrap();
         Prepared {
             first,
             requests: server.requests().unwrap(),
             site,
         }
     })
-}
-
-/// Names the store on the kernel command line.
-fn store_word(url: &str) -> String {
-    format!("reclone.store={url}")
-}
-
-/// Powers off in order and fails unless the disk was left clean and sound, and by the shutdown program where `facts` say
-/// that it was there.
-fn power_off(machine: Machine, facts: &Facts, disk: &Path) {
-    let ended = machine.power_off().unwrap();
-    println!("on for {} s", ended.on.as_secs());
-    let by_agent = ended.said.contains("reclone: all disks are clean");
-    assert_eq!(by_agent, facts.get("root") == "overlay", "{}", ended.said);
-    assert!(
-        is_clean(disk).unwrap(),
-        "{} was left unclean",
-        disk.display()
-    );
 }
 
 /// A case with a disk and a store of its own.
@@ -94,15 +76,19 @@ impl Case {
         Some(Case { site, disk, store })
     }
 
+    /// The model, for this case alone.
+    fn model(&self) -> Model<'_> {
+        static MODEL: Mutex<()> = Mutex::new(());
+        Model {
+            case: self,
+            // A case that failed may leave a strange tree, which is no reason to fail the others.
+            _alone: MODEL.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
     /// Publishes the model's tree with `version` in it to the case's store.
     fn publish(&self, version: &str) -> u64 {
-        self.site
-            .model
-            .write("etc/model-version", &format!("{version}\n"))
-            .unwrap();
-        self.site
-            .publish_to(&self.store, &self.site.path("key"))
-            .unwrap()
+        self.model().publish(version)
     }
 
     /// Boots with these words on the kernel command line, does `work` in the machine once it is up, and powers off.
@@ -113,10 +99,31 @@ impl Case {
         let facts = Facts::of(&mut machine).unwrap();
         println!("{facts}");
         work(&mut machine, &facts);
-        power_off(machine, &facts, &self.disk_path());
+        facts.power_off(machine, &self.disk_path()).unwrap();
     }
 
     fn disk_path(&self) -> PathBuf {
         self.site.path(&self.disk)
+    }
+}
+
+/// The model's tree, which the cases share: one after the other may change it.
+struct Model<'a> {
+    case: &'a Case,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Model<'_> {
+    fn tree(&self) -> &Tree {
+        &self.case.site.model
+    }
+
+    /// Publishes the tree with `version` in it to the case's store.
+    fn publish(&self, version: &str) -> u64 {
+        let site = self.case.site;
+        let version = format!("{version}\n");
+        self.tree().write("etc/model-version", &version).unwrap();
+        site.publish_to(&self.case.store, &site.path("key"))
+            .unwrap()
     }
 }

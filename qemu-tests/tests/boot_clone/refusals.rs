@@ -105,13 +105,15 @@ fn a_full_disk_boots_what_it_has() {
         return;
     };
     // More than the disk can take, and nothing that could be compressed away.
-    let big = case.site.model.root().join("opt/big");
+    let model = case.model();
+    let big = model.tree().root().join("opt/big");
     run(Command::new("dd")
         .args(["if=/dev/urandom", "bs=1M", "count=700"])
         .arg(format!("of={}", big.display())))
     .unwrap();
-    let published = case.publish("big");
+    let published = model.publish("big");
     std::fs::remove_file(&big).unwrap();
+    drop(model);
     assert_eq!(published, 2);
     let server = case.site.serve(&case.store).unwrap();
     case.boot(&store_word(server.url()), |_, facts| {
@@ -125,11 +127,13 @@ fn a_generation_without_the_running_kernels_modules_is_left_for_the_previous_one
     let Some(case) = Case::new("modules") else {
         return;
     };
-    let modules = case.site.model.root().join("usr/lib/modules");
+    let model = case.model();
+    let modules = model.tree().root().join("usr/lib/modules");
     let aside = case.site.path("modules-aside");
     std::fs::rename(&modules, &aside).unwrap();
-    let published = case.publish("no modules");
+    let published = model.publish("no modules");
     std::fs::rename(&aside, &modules).unwrap();
+    drop(model);
     assert_eq!(published, 2);
     let server = case.site.serve(&case.store).unwrap();
     case.boot(&store_word(server.url()), |_, facts| {

@@ -26,8 +26,7 @@ fn the_verbs_work_by_hand_in_the_rescue_shell() {
     let status = ask("reclone status");
     assert!(status.contains("current:    generation 1 ("), "{status}");
     ask("mount -o remount,rw /root");
-    ask("modprobe -a virtio_net overlay erofs loop");
-    ask("/scripts/reclone-network");
+    ask("modprobe virtio_net");
     let synced = ask(&format!("reclone sync --store {}", server.url()));
     assert!(synced.contains("generation 2 is current: "), "{synced}");
     let status = ask("reclone status --json");
@@ -78,5 +77,5 @@ fn a_clone_with_nothing_to_boot_says_so_and_tries_again_when_told() {
     let facts = Facts::of(&mut machine).unwrap();
     facts.assert_runs(1);
     assert_eq!(server.requests().unwrap()[0], "GET /head");
-    crate::power_off(machine, &facts, &site.path("nothing.img"));
+    facts.power_off(machine, &site.path("nothing.img")).unwrap();
 }
