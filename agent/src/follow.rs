@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
 
 use reclone_format::PublicKey;
 use reclone_format::signature::MAX_KEY_FILE;
@@ -29,8 +29,9 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Reads the files that `config` names; asks the store nothing yet. All waits for it end at `deadline`.
-    pub fn new(config: &Config, deadline: Option<Instant>) -> Result<Self> {
+    /// Reads the files that `config` names; asks the store nothing yet. All waits for it end at `deadline`. `pool`, which
+    /// need not be there, tells when there was a sync: it is not earlier now.
+    pub fn new(config: &Config, deadline: Option<Instant>, pool: &Path) -> Result<Self> {
         let usage = |text: &str| Error::Usage(text.into());
         let location = config.store.clone().ok_or_else(|| {
             usage("No store is named: use --store, reclone.store= on the kernel command line, or `store = …` in /etc/reclone/reclone.conf")
@@ -45,6 +46,7 @@ impl Follow {
             token,
             proxy: config.proxy.clone(),
             deadline,
+            clock_floor: clock_floor(config, pool),
             ..StoreOptions::default()
         };
         Ok(Self {
@@ -56,6 +58,21 @@ impl Follow {
             location,
         })
     }
+}
+
+/// The newest time that this machine has seen: of its initramfs, its authority and its last sync.
+fn clock_floor(config: &Config, pool: &Path) -> SystemTime {
+    let seen = [
+        Some(PathBuf::from("/proc/self/exe")),
+        config.ca.clone(),
+        Some(pool.join("state")),
+        Some(pool.join("log/last-sync")),
+    ];
+    let times = seen
+        .iter()
+        .flatten()
+        .filter_map(|path| fs::metadata(path).ok()?.modified().ok());
+    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// For `map_err`: the command line or the configuration can not be right.

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use log::info;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
@@ -13,9 +14,14 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use crate::error::{Error, Result};
 use crate::pool::{Pool, create_new, list, make_dir, make_own_dir, remove_any, remove_dir};
 use crate::session::Session;
+use crate::sys::random;
 
 const MACHINE_ID: &str = "etc/machine-id";
-const FILES: [&str; 3] = [MACHINE_ID, "etc/hostname", "etc/fstab"];
+/// Encrypted disks that are opened at the start. Most machines have none and no such file.
+const CRYPTTAB: &str = "etc/crypttab";
+const FILES: [&str; 4] = [MACHINE_ID, "etc/hostname", "etc/fstab", CRYPTTAB];
+/// How long a machine without an id waits for the kernel's randomness.
+const RANDOMNESS: Duration = Duration::from_secs(10);
 const HOST_KEYS: &str = "etc/ssh";
 const HOST_KEY_PREFIX: &str = "ssh_host_";
 
@@ -88,6 +94,8 @@ fn is_machine_id(text: &str) -> bool {
 
 /// A random id in the form of machine-id(5), an RFC 4122 version 4 UUID.
 fn write_machine_id(path: &Path) -> io::Result<()> {
+    // Clones of one disk that begin with no randomness would all make the same.
+    random::wait(Some(Instant::now() + RANDOMNESS));
     let mut id = [0u8; 16];
     File::open("/dev/urandom")?.read_exact(&mut id)?;
     id[6] = id[6] & 0x0f | 0x40;
@@ -167,29 +175,32 @@ pub fn place(pool: &Pool, root: &Path) -> Result<()> {
         return Ok(());
     }
     let top = open_top(root).map_err(Error::system("can not open", root))?;
-    remove_foreign_keys(&keep, &top, root)?;
+    remove_foreign(&keep, &top, root)?;
     for file in files_below(&keep) {
         put(&keep.join(&file), &top, &file).map_err(Error::system("can not keep", &file))?;
     }
     Ok(())
 }
 
-/// The model's host keys, should it have published them, are not the clone's, and no clone may speak with them.
-fn remove_foreign_keys(keep: &Path, top: &OwnedFd, root: &Path) -> Result<()> {
-    for path in list(&root.join(HOST_KEYS)).unwrap_or_default() {
-        let Some(file) = path.file_name().map(|name| Path::new(HOST_KEYS).join(name)) else {
-            continue;
-        };
-        if is_host_key(&file) && !keep.join(&file).exists() {
+/// What the model has and this machine has not, and must not have: the model's host keys, should it have published them,
+/// with which no clone may speak, and encrypted disks, for which a clone would wait.
+fn remove_foreign(keep: &Path, top: &OwnedFd, root: &Path) -> Result<()> {
+    let keys = list(&root.join(HOST_KEYS)).unwrap_or_default().into_iter();
+    let keys = keys
+        .filter_map(|path| Some(Path::new(HOST_KEYS).join(path.file_name()?)))
+        .filter(|file| is_host_key(file));
+    for file in keys.chain([PathBuf::from(CRYPTTAB)]) {
+        let is_there = fs::symlink_metadata(root.join(&file)).is_ok();
+        if is_there && !keep.join(&file).exists() {
             let remove = || -> io::Result<()> {
-                let folder = open_folder(top, Path::new(HOST_KEYS))?;
+                let folder = open_folder(top, file.parent().unwrap_or(&file))?;
                 Ok(rustix::fs::unlinkat(
                     &folder,
                     file.file_name().unwrap_or_default(),
                     AtFlags::empty(),
                 )?)
             };
-            remove().map_err(Error::system("can not remove", &path))?;
+            remove().map_err(Error::system("can not remove", &root.join(&file)))?;
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use argh::FromArgs;
 use log::{LevelFilter, error};
 use reclone::cli::{Arguments, Verb};
+use reclone::sys::dns;
 use reclone::{run, shutdown};
 use simple_logger::SimpleLogger;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         println!("reclone {}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
     }
+    dns::use_files_and_dns();
     let level = level(&arguments);
     let Some(verb) = arguments.verb else {
         eprintln!("reclone: one verb is needed; `reclone --help` lists them");

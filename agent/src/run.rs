@@ -107,8 +107,9 @@ fn run_sync(options: &cli::Sync) -> Result<()> {
     let deadline = options
         .timeout
         .and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
-    let follow = Follow::new(&config, deadline)?;
-    let pool = Pool::create(&pool_path(options.pool.as_ref(), &config))?;
+    let pool = pool_path(options.pool.as_ref(), &config);
+    let follow = Follow::new(&config, deadline, &pool)?;
+    let pool = Pool::create(&pool)?;
     let watcher = watcher();
     let report = with_network(&follow, deadline, || {
         sync_from(&pool, &follow, options.dry_run, &*watcher)
@@ -213,7 +214,7 @@ fn follow(pool: &Pool, store: Option<&String>, key_text: Option<&String>) -> Res
     let mut config = read_config();
     config.store = store.cloned().or(config.store).or(pool.state()?.store);
     config.key = key_text.map(|text| key(text)).or(config.key);
-    Follow::new(&config, None)
+    Follow::new(&config, None, pool.root())
 }
 
 fn run_verify(options: &cli::Verify) -> Result<()> {

@@ -75,7 +75,7 @@ fn outside(
     let may_wait_long = !has_generation || config.mode != Mode::On;
     let time = config.time_to_sync(!may_wait_long);
     let deadline = Instant::now() + time;
-    let follow = Follow::new(config, Some(deadline))?;
+    let follow = Follow::new(config, Some(deadline), pool.root())?;
     info!("asking {} for up to {} s", follow.location, time.as_secs());
     network::with(follow.need, &places.network, deadline, || work(&follow))
 }

@@ -16,6 +16,7 @@ use nix::sys::socket::{
 
 use crate::network::lease::{Lease, Route, is_domain, prefix_of};
 use crate::sys::net::Link;
+use crate::sys::random;
 
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
@@ -35,6 +36,20 @@ const ASKED_FOR: [OptionCode; 6] = [
     OptionCode::DomainName,
     OptionCode::DomainSearch,
 ];
+
+/// A request of zeros and no options, on Ethernet. The crate's own new message asks the kernel for a random number and may
+/// wait for it.
+const EMPTY: [u8; 240] = {
+    let mut bytes = [0; 240];
+    (bytes[0], bytes[1], bytes[2]) = (1, 1, 6);
+    let cookie = [99, 130, 83, 99];
+    let mut at = 0;
+    while at < cookie.len() {
+        bytes[236 + at] = cookie[at];
+        at += 1;
+    }
+    bytes
+};
 
 /// A client on one link.
 pub struct Client {
@@ -72,8 +87,7 @@ impl Client {
         Ok(Self {
             socket,
             hardware: link.hardware_address()?,
-            // A new message has a random number.
-            exchange: Message::default().xid(),
+            exchange: random::number() as u32,
             started: Instant::now(),
         })
     }
@@ -139,7 +153,8 @@ impl Client {
     }
 
     fn message(&self, kind: MessageType) -> Message {
-        let mut message = Message::default();
+        let mut message =
+            Message::decode(&mut Decoder::new(&EMPTY)).expect("an empty request is well-formed");
         message.set_xid(self.exchange);
         message.set_chaddr(&self.hardware);
         message.set_flags(Flags::default().set_broadcast());
@@ -306,4 +321,17 @@ fn domains(message: &Message) -> Vec<String> {
         _ => Vec::new(),
     };
     names.into_iter().filter(|name| is_domain(name)).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_request_has_nothing_but_its_kind() {
+        let message = Message::decode(&mut Decoder::new(&EMPTY)).unwrap();
+        assert_eq!((message.opcode(), message.hlen()), (Opcode::BootRequest, 6));
+        assert!(message.opts().is_empty());
+    }
 }

@@ -4,6 +4,7 @@
 //! reached as a path ([`dir`]) or over HTTP(S) ([`http`]); both pass the contract suite in `tests/store.rs`.
 //! Nothing here is trusted: who calls checks the signature of the head and the id of every object.
 
+mod clock;
 mod dir;
 mod error;
 mod http;
@@ -12,7 +13,7 @@ mod tls;
 
 use std::io::Read;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use error::{Kind, StoreError};
 
@@ -87,6 +88,8 @@ pub struct StoreOptions {
     pub token: Option<Token>,
     /// An HTTP proxy, as `http://HOST:PORT`.
     pub proxy: Option<String>,
+    /// A certificate is judged as if it were this time at least.
+    pub clock_floor: SystemTime,
     /// The longest wait for a connection.
     pub connect_timeout: Duration,
     /// The longest wait for the next byte.
@@ -111,6 +114,7 @@ impl Default for StoreOptions {
             pin: None,
             token: None,
             proxy: None,
+            clock_floor: SystemTime::UNIX_EPOCH,
             connect_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(20),
             deadline: None,

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ring::rand::{SecureRandom, SystemRandom};
+use crate::sys::random;
 
 use super::http::{HttpStore, Part};
 use super::{HeadAnswer, Kind, Store, StoreError, StoreOptions, Traffic, Validators};
@@ -198,12 +198,7 @@ fn doubled(pause: Duration, times: u32) -> Duration {
 
 /// Half of `pause` to all of it, so that a room full of clones does not ask in step.
 fn jitter(pause: Duration) -> Duration {
-    let mut random = [0; 2];
-    // Without randomness the whole pause is as good as any.
-    let part = match SystemRandom::new().fill(&mut random) {
-        Ok(()) => f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX),
-        Err(_) => 1.0,
-    };
+    let part = (random::number() & 0xffff) as f64 / f64::from(u16::MAX);
     pause.mul_f64(0.5 + part / 2.0)
 }
 

@@ -19,6 +19,9 @@ use ureq::unversioned::transport::{
     TransportAdapter,
 };
 
+use crate::sys::random;
+
+use super::clock::FlooredClock;
 use super::{Kind, StoreError, StoreOptions};
 
 /// Where Debian and others keep the bundle of public authorities; used where neither `ca` nor `pin` is given.
@@ -26,8 +29,15 @@ const SYSTEM_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// What to believe, by the options.
 pub fn client_config(options: &StoreOptions) -> Result<Arc<ClientConfig>, StoreError> {
+    if !random::wait(options.deadline) {
+        let what = "the kernel has no randomness yet, and TLS needs some";
+        return Err(StoreError::new(Kind::Temporary, "TLS", what));
+    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let clock = Arc::new(FlooredClock {
+        floor: options.clock_floor,
+    });
+    let builder = ClientConfig::builder_with_details(Arc::clone(&provider), clock)
         .with_safe_default_protocol_versions()
         .map_err(|error| StoreError::new(Kind::Tls, "TLS", error.to_string()))?;
     let config = if let Some(pin) = &options.pin {

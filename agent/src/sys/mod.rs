@@ -5,4 +5,5 @@ pub mod dns;
 pub mod loop_device;
 pub mod mount;
 pub mod net;
+pub mod random;
 pub mod xattr;

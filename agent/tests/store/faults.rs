@@ -1,6 +1,6 @@
 //! What the HTTP store does when the server fails, counted in requests and bytes.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use reclone::store::{self, HeadAnswer, Kind, StoreOptions, Token};
 
@@ -290,6 +290,23 @@ fn a_server_that_can_not_prove_itself_is_refused_with_the_way_out() {
         assert!(error.to_string().contains(wanted), "{error}");
         assert_eq!(server.connections(), 1, "asking again does not help");
     }
+}
+
+#[test]
+fn a_certificate_is_judged_by_the_newest_time_that_was_seen() {
+    let early = Certificates::not_yet_valid();
+    let server = FaultyServer::with_tls(early.server());
+    fill(&server);
+    let year_2950 = SystemTime::UNIX_EPOCH + Duration::from_secs(980 * 365 * 86_400);
+    let options = StoreOptions {
+        ca: Some(early.ca()),
+        clock_floor: year_2950,
+        ..options()
+    };
+    store::open(&server.url(), &options)
+        .unwrap()
+        .head(None)
+        .unwrap();
 }
 
 #[test]
