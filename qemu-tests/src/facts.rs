@@ -69,14 +69,20 @@ impl Facts {
         );
     }
 
-    /// Powers off in order and fails unless the disk was left clean and sound, and by the shutdown program where the root
-    /// was assembled.
+    /// Powers off in order and fails unless the ext4 of the disk was left clean and sound, by the shutdown program where the
+    /// root was assembled.
     pub fn power_off(&self, machine: Machine, disk: &Path) -> io::Result<()> {
+        self.power_off_assembled(machine)?;
+        assert!(is_clean(disk)?, "{} was left unclean", disk.display());
+        Ok(())
+    }
+
+    /// The same without a look at the disk.
+    pub fn power_off_assembled(&self, machine: Machine) -> io::Result<()> {
         let ended = machine.power_off()?;
         println!("on for {} s", ended.on.as_secs());
         let by_agent = ended.said.contains("reclone: all disks are clean");
         assert_eq!(by_agent, self.get("root") == "overlay", "{}", ended.said);
-        assert!(is_clean(disk)?, "{} was left unclean", disk.display());
         Ok(())
     }
 }

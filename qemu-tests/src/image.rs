@@ -133,3 +133,27 @@ pub fn is_clean(disk: &Path) -> io::Result<bool> {
     run(Command::new("e2fsck").args(["-f", "-n"]).arg(disk))?;
     Ok(true)
 }
+
+/// Makes an empty ext4 disk with this label.
+pub fn make_disk(disk: &Path, label: &str, megabytes: u32) -> io::Result<()> {
+    run(Command::new("mke2fs")
+        .args(["-q", "-F", "-t", "ext4", "-L", label])
+        .arg(disk)
+        .arg(format!("{megabytes}M")))?;
+    Ok(())
+}
+
+/// Replaces a file on an ext4 disk that no machine has.
+pub fn replace_file(disk: &Path, path: &str, content: &str) -> io::Result<()> {
+    let new = disk.with_extension("new");
+    fs::write(&new, content)?;
+    for request in [
+        format!("rm {path}"),
+        format!("write {} {path}", new.display()),
+    ] {
+        run(Command::new("debugfs")
+            .args(["-w", "-R", &request])
+            .arg(disk))?;
+    }
+    fs::remove_file(new)
+}

@@ -1,9 +1,13 @@
 //! The bench that boots real disks: a tree becomes a disk, a machine boots it, a console asks it questions.
 
+pub mod certificates;
 pub mod console;
 pub mod facts;
+pub mod gpt;
 pub mod image;
 pub mod initramfs;
+pub mod launch;
+pub mod layout;
 pub mod machine;
 pub mod matrix;
 pub mod pool;

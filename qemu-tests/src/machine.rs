@@ -1,4 +1,4 @@
-//! A QEMU machine without KVM: direct kernel boot, one root disk, user-mode network, the console on pipes.
+//! A QEMU machine without KVM: a root disk and others, user-mode network, the console on pipes.
 
 use std::fs;
 use std::io;
@@ -17,16 +17,36 @@ const RESULTS: u64 = 1 << 20;
 const FIND_RESULTS: &str =
     "for d in /sys/block/vd*; do [ \"$(cat $d/serial)\" = results ] && r=/dev/${d##*/}; done";
 
+/// What starts the machine.
+pub enum Loader<'a> {
+    /// QEMU loads this kernel and initramfs, with these words added to the kernel command line.
+    Kernel {
+        /// The kernel image.
+        kernel: &'a Path,
+        /// Its initramfs.
+        initrd: &'a Path,
+        /// The words.
+        words: &'a str,
+    },
+    /// UEFI, with what it finds on the root disk; its variables are in this file.
+    Firmware {
+        /// A copy of the empty variables that come with the firmware.
+        variables: &'a Path,
+    },
+}
+
 /// What to boot.
 pub struct Boot<'a> {
-    /// The kernel image.
-    pub kernel: &'a Path,
-    /// Its initramfs.
-    pub initrd: &'a Path,
-    /// The root disk, raw.
+    /// From where.
+    pub loader: Loader<'a>,
+    /// The root disk, raw. In the machine its serial number is `root`.
     pub disk: &'a Path,
-    /// Added to the kernel command line.
-    pub words: &'a str,
+    /// How QEMU opens that disk, where it is not simply the file: the first options of `-drive`.
+    pub drive: Option<&'a str>,
+    /// Further disks, each with its serial number.
+    pub more: &'a [(String, PathBuf)],
+    /// Further options of QEMU, a word each.
+    pub options: &'a [String],
     /// Whether the console is shown.
     pub show: bool,
 }
@@ -103,13 +123,21 @@ impl Machine {
         let length: Option<usize> = length.trim().parse().ok();
         match length.and_then(|length| text.get(..length)) {
             Some(text) => Ok(text.to_owned()),
-            None => Err(io::Error::other(format!("No results came of: {command}"))),
+            None => Err(io::Error::other(format!(
+                "No results came of: {command}\n{}",
+                self.console.transcript
+            ))),
         }
     }
 
     /// Shuts the system down in order.
     pub fn power_off(mut self) -> io::Result<Ended> {
         self.console.send("systemctl poweroff")?;
+        self.wait_until_off()
+    }
+
+    /// Waits until the machine has switched itself off.
+    pub fn wait_until_off(mut self) -> io::Result<Ended> {
         self.console.drain()?;
         self.child.wait()?;
         Ok(Ended {
@@ -122,29 +150,49 @@ impl Machine {
 /// The command that boots `boot`, with its console on pipes.
 fn qemu(boot: &Boot, results: &Path) -> Command {
     // One processor: with two, QEMU's emulation now and then runs kernel code that the other has just patched, and the
-    // kernel dies of a stale breakpoint.
-    let options = "-accel tcg,thread=single -cpu qemu64 -smp 1 -m 1024 -nodefaults -display none -no-reboot -serial stdio \
-        -monitor none -netdev user,id=n -device virtio-net-pci,netdev=n,romfile= -device virtio-rng-pci \
-        -device virtio-blk-pci,drive=d,serial=root -device virtio-blk-pci,drive=r,serial=results";
-    let drive = |file: &Path, id: &str| {
-        let file = file.display();
-        format!("file={file},format=raw,if=none,id={id},cache=unsafe")
-    };
-    let append = format!(
-        "console=ttyS0 root=/dev/disk/by-id/virtio-root rw oops=panic {}",
-        boot.words
-    );
+    // kernel dies of a stale breakpoint. The plainest processor is the one that is emulated fastest.
+    let options = "-accel tcg,thread=single -cpu qemu64 -smp 1 -m 1024 -nodefaults -no-reboot -serial stdio \
+        -monitor none -netdev user,id=n -device virtio-net-pci,netdev=n,romfile= -device virtio-rng-pci";
     let mut command = Command::new("qemu-system-x86_64");
-    command
-        .args(options.split_ascii_whitespace())
-        .args(["-drive", &drive(boot.disk, "d")])
-        .args(["-drive", &drive(results, "r")])
-        .args(["-append", &append, "-kernel"])
-        .arg(boot.kernel)
-        .arg("-initrd")
-        .arg(boot.initrd)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
+    command.args(options.split_ascii_whitespace());
+    if !boot.options.iter().any(|option| option == "-display") {
+        command.args(["-display", "none"]);
+    }
+    let raw = |file: &Path| format!("file={},format=raw", file.display());
+    let root = boot.drive.map_or_else(|| raw(boot.disk), str::to_owned);
+    let mut add = |drive: String, serial: &str| {
+        command.arg("-drive");
+        command.arg(format!("{drive},if=none,id={serial},cache=unsafe"));
+        let first = if serial == "root" { ",bootindex=1" } else { "" };
+        command.arg("-device");
+        command.arg(format!(
+            "virtio-blk-pci,drive={serial},serial={serial}{first}"
+        ));
+    };
+    add(root, "root");
+    add(raw(results), "results");
+    boot.more
+        .iter()
+        .for_each(|(serial, file)| add(raw(file), serial));
+    match &boot.loader {
+        Loader::Kernel {
+            kernel,
+            initrd,
+            words,
+        } => {
+            let append =
+                format!("console=ttyS0 root=/dev/disk/by-id/virtio-root rw oops=panic {words}");
+            command.args(["-append", &append, "-kernel"]).arg(kernel);
+            command.arg("-initrd").arg(initrd);
+        }
+        Loader::Firmware { variables } => {
+            let code = "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd";
+            let variables = format!("if=pflash,format=raw,file={}", variables.display());
+            command.args(["-machine", "q35", "-drive", code, "-drive", &variables]);
+        }
+    }
+    command.args(boot.options);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command
 }
 

@@ -105,7 +105,11 @@ impl Chain {
         work: impl FnOnce(&mut Machine, &Facts) -> io::Result<()>,
     ) -> io::Result<()> {
         let store = store_word(&Server::url_at(self.port));
-        let mut machine = self.site.start(DISK, &format!("{store} {words}"))?;
+        let mut machine = self
+            .site
+            .machine(DISK)
+            .words(&format!("{store} {words}"))
+            .start()?;
         machine.log_in()?;
         let facts = Facts::of(&mut machine)?;
         println!("{facts}");
@@ -202,7 +206,12 @@ fn rescue_shell(chain: &mut Chain) -> io::Result<()> {
     assert_eq!(chain.site.publish()?, 3);
     let initramfs = chain.site.system.initramfs;
     let words = format!("reclone=off {}", initramfs.break_word());
-    let mut machine = chain.site.start_with_shell(DISK, &words)?;
+    let mut machine = chain
+        .site
+        .machine(DISK)
+        .words(&words)
+        .with_shell()
+        .start()?;
     machine.console.expect(initramfs.prompt())?;
     let mut ask = |command: &str| -> io::Result<String> {
         let answer = machine.report(command)?;

@@ -1,5 +1,6 @@
 //! The model's server on this machine, as a clone in QEMU sees it, and what was asked of it.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 /// This machine's loopback, seen from a machine in QEMU's user-mode network.
-const HOST: &str = "10.0.2.2";
+pub const HOST: &str = "10.0.2.2";
 
 /// A running `reclone-model serve`; dropping it ends it.
 pub struct Server {
@@ -20,11 +21,23 @@ pub struct Server {
 impl Server {
     /// Serves `store` on this port, or on a free one if it is 0; the log of requests goes to the file `log`.
     pub fn start(program: &Path, store: &Path, port: u16, log: &Path) -> io::Result<Server> {
+        Server::start_with(program, store, port, log, &[])
+    }
+
+    /// The same with further options of `serve`.
+    pub fn start_with(
+        program: &Path,
+        store: &Path,
+        port: u16,
+        log: &Path,
+        options: &[&OsStr],
+    ) -> io::Result<Server> {
         let mut child = Command::new(program)
             .arg("serve")
             .arg(store)
             .arg("--listen")
             .arg(format!("127.0.0.1:{port}"))
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(log)?)
@@ -37,7 +50,7 @@ impl Server {
             url: seen_from_inside(line.trim().rsplit(' ').next().unwrap_or_default()),
             log: log.to_owned(),
         };
-        match line.starts_with("listening on http://127.0.0.1:") {
+        match line.starts_with("listening on http") {
             true => Ok(server),
             false => Err(io::Error::other(format!(
                 "{} says {line:?}: {}",

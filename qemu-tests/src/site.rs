@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::image::{Tree, copy_disk, project, run};
 use crate::initramfs::System;
-use crate::machine::{Boot, Machine};
+use crate::launch::Launch;
 use crate::server::Server;
 
 /// The clone's disk, in MiB. It has to hold the plain system and two generations.
@@ -20,9 +20,9 @@ pub struct Site {
     pub system: System,
     /// The model's tree, which a test may change before it publishes.
     pub model: Tree,
-    kernel: PathBuf,
-    initrd: PathBuf,
-    show: bool,
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: PathBuf,
+    pub(crate) show: bool,
 }
 
 /// A program of the release build.
@@ -40,6 +40,16 @@ pub fn store_word(url: &str) -> String {
 impl Site {
     /// Builds a site of this system in `target/qemu/<name>`. Nothing is published yet.
     pub fn create(system: System, name: &str) -> io::Result<Site> {
+        Site::prepare(system, name, &[], |_| Ok(()))
+    }
+
+    /// The same with further packages in the tree, which `change` may change before its initramfs is made.
+    pub fn prepare(
+        system: System,
+        name: &str,
+        packages: &[&str],
+        change: impl FnOnce(&Tree) -> io::Result<()>,
+    ) -> io::Result<Site> {
         let folder = project().join("target/qemu").join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
@@ -59,7 +69,7 @@ impl Site {
             .arg(folder.join("store"))
             .arg("--key")
             .arg(&key))?;
-        let tree = Tree::create(system, &[], &folder.join("tree"))?;
+        let tree = Tree::create(system, packages, &folder.join("tree"))?;
         tree.write(
             "etc/reclone/model.pub",
             &fs::read_to_string(folder.join("key.pub"))?,
@@ -67,6 +77,7 @@ impl Site {
         tree.write("etc/machine-id", "c10ec10ec10ec10ec10ec10ec10ec10e\n")?;
         tree.write("etc/only-on-the-plain-disk", "plain\n")?;
         tree.write("etc/reclone/reclone.conf", "key = /etc/reclone/model.pub\n")?;
+        change(&tree)?;
         system.initramfs.install_module(tree.root())?;
         system.initramfs.make(&tree)?;
         let kernel = folder.join("vmlinuz");
@@ -138,28 +149,9 @@ impl Site {
         Ok(path)
     }
 
-    /// Boots the disk `name` with `words` added to the kernel command line.
-    pub fn start(&self, name: &str, words: &str) -> io::Result<Machine> {
-        self.boot(name, words, false)
-    }
-
-    /// The same, with a shell where the initramfs panics.
-    pub fn start_with_shell(&self, name: &str, words: &str) -> io::Result<Machine> {
-        self.boot(name, words, true)
-    }
-
-    fn boot(&self, name: &str, words: &str, shell: bool) -> io::Result<Machine> {
-        let on_failure = match shell {
-            true => "",
-            false => self.system.initramfs.words_without_shell(),
-        };
-        Machine::start(&Boot {
-            kernel: &self.kernel,
-            initrd: &self.initrd,
-            disk: &self.path(name),
-            words: &format!("{on_failure} {words}"),
-            show: self.show,
-        })
+    /// A machine with the disk `name`, to be switched on.
+    pub fn machine(&self, name: &str) -> Launch<'_> {
+        Launch::new(self, name)
     }
 }
 

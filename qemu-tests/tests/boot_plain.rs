@@ -3,7 +3,7 @@
 
 use qemu_tests::image::{Tree, is_clean, project};
 use qemu_tests::initramfs::System;
-use qemu_tests::machine::{Boot, Machine};
+use qemu_tests::machine::{Boot, Loader, Machine};
 
 #[test]
 fn a_plain_disk_boots_without_a_failed_unit_and_powers_off_clean() {
@@ -15,10 +15,15 @@ fn a_plain_disk_boots_without_a_failed_unit_and_powers_off_clean() {
     let disk = folder.join("disk.img");
     tree.to_disk(&disk, 1500).unwrap();
     let boot = Boot {
-        kernel: &tree.boot_file("vmlinuz-").unwrap(),
-        initrd: &tree.boot_file("initrd.img-").unwrap(),
+        loader: Loader::Kernel {
+            kernel: &tree.boot_file("vmlinuz-").unwrap(),
+            initrd: &tree.boot_file("initrd.img-").unwrap(),
+            words: "panic=1",
+        },
         disk: &disk,
-        words: "panic=1",
+        drive: None,
+        more: &[],
+        options: &[],
         show: false,
     };
     let mut machine = Machine::start(&boot).unwrap();

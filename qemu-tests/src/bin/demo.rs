@@ -71,7 +71,10 @@ fn heading(text: &str) {
 fn boot(site: &Site, server: &Server, what: &'static str) -> io::Result<Told> {
     heading(what);
     let before = server.requests()?.len();
-    let mut machine = site.start(DISK, &format!("reclone.store={}", server.url()))?;
+    let mut machine = site
+        .machine(DISK)
+        .words(&format!("reclone.store={}", server.url()))
+        .start()?;
     machine.log_in()?;
     let facts = Facts::of(&mut machine)?;
     Ok(Told {

@@ -3,7 +3,10 @@
 //! One site is built for all cases, and one disk that was cloned once; each case works on copies of disk and store.
 #![allow(clippy::unwrap_used)]
 
+mod clock;
+mod disks;
 mod first;
+mod hibernation;
 mod life;
 mod refusals;
 mod rescue;
@@ -12,10 +15,13 @@ mod reset;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use qemu_tests::certificates::Certificates;
 use qemu_tests::facts::Facts;
 use qemu_tests::image::{Tree, run};
 use qemu_tests::initramfs::System;
+use qemu_tests::launch::Launch;
 use qemu_tests::machine::Machine;
+use qemu_tests::server::HOST;
 use qemu_tests::site::{Site, store_word};
 
 /// The identity of the clone, which it keeps, whatever the model's is.
@@ -34,11 +40,20 @@ struct Prepared {
 fn prepared() -> &'static Prepared {
     static PREPARED: OnceLock<Prepared> = OnceLock::new();
     PREPARED.get_or_init(|| {
-        let site = Site::create(System::DEFAULT, "clone").unwrap();
+        let certificates = Certificates::of(HOST);
+        let site = Site::prepare(System::DEFAULT, "clone", &[], |tree| {
+            tree.write("etc/reclone/ca.pem", &certificates.authority)
+        });
+        let site = site.unwrap();
+        certificates.write(&site.path("tls")).unwrap();
         assert_eq!(site.publish().unwrap(), 1);
         site.copy("plain.img", "cloned.img").unwrap();
         let server = site.serve(&site.store()).unwrap();
-        let mut machine = site.start("cloned.img", &store_word(server.url())).unwrap();
+        let mut machine = site
+            .machine("cloned.img")
+            .words(&store_word(server.url()))
+            .start()
+            .unwrap();
         machine.log_in().unwrap();
         let first = Facts::of(&mut machine).unwrap();
         println!("{first}");
@@ -93,8 +108,18 @@ impl Case {
 
     /// Boots with these words on the kernel command line, does `work` in the machine once it is up, and powers off.
     fn boot(&self, words: &str, work: impl FnOnce(&mut Machine, &Facts)) {
+        self.boot_machine(self.machine(words), work);
+    }
+
+    /// The case's disk in a machine, with these words.
+    fn machine(&self, words: &str) -> Launch<'_> {
         println!("### {words}");
-        let mut machine = self.site.start(&self.disk, words).unwrap();
+        self.site.machine(&self.disk).words(words)
+    }
+
+    /// Switches the machine on, does `work` in it once it is up, and powers off.
+    fn boot_machine(&self, machine: Launch<'_>, work: impl FnOnce(&mut Machine, &Facts)) {
+        let mut machine = machine.start().unwrap();
         machine.log_in().unwrap();
         let facts = Facts::of(&mut machine).unwrap();
         println!("{facts}");

@@ -15,7 +15,10 @@ fn the_verbs_work_by_hand_in_the_rescue_shell() {
     let server = case.site.serve(&case.store).unwrap();
     let mut machine = case
         .site
-        .start_with_shell(&case.disk, "reclone=off break=bottom")
+        .machine(&case.disk)
+        .words("reclone=off break=bottom")
+        .with_shell()
+        .start()
         .unwrap();
     machine.console.expect("(initramfs)").unwrap();
     let mut ask = |command: &str| {
@@ -56,7 +59,10 @@ fn a_clone_with_nothing_to_boot_says_so_and_tries_again_when_told() {
     let (url, port) = (server.url().to_owned(), server.port());
     drop(server);
     let mut machine = site
-        .start_with_shell("nothing.img", &store_word(&url))
+        .machine("nothing.img")
+        .words(&store_word(&url))
+        .with_shell()
+        .start()
         .unwrap();
     let said = machine.console.expect("(initramfs)").unwrap();
     for line in [

@@ -1,0 +1,107 @@
+//! A machine of a site before it is switched on: which disk, which words, what else is plugged in.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use crate::machine::{Boot, Loader, Machine};
+use crate::site::Site;
+
+/// The variables of the firmware, as Debian's package `ovmf` has them.
+const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// What to start; [`Site::machine`] makes it.
+pub struct Launch<'a> {
+    site: &'a Site,
+    disk: String,
+    words: String,
+    shell: bool,
+    firmware: bool,
+    drive: Option<String>,
+    more: Vec<(String, PathBuf)>,
+    options: Vec<String>,
+}
+
+impl<'a> Launch<'a> {
+    pub(crate) fn new(site: &'a Site, disk: &str) -> Self {
+        Self {
+            site,
+            disk: disk.to_owned(),
+            words: String::new(),
+            shell: false,
+            firmware: false,
+            drive: None,
+            more: Vec::new(),
+            options: Vec::new(),
+        }
+    }
+
+    /// Adds words to the kernel command line.
+    pub fn words(mut self, words: &str) -> Self {
+        self.words = format!("{} {words}", self.words);
+        self
+    }
+
+    /// Where the initramfs fails or is told to stop, there is a shell; without this it ends the machine.
+    pub fn with_shell(mut self) -> Self {
+        self.shell = true;
+        self
+    }
+
+    /// UEFI loads what is on the disk.
+    pub fn by_firmware(mut self) -> Self {
+        self.firmware = true;
+        self
+    }
+
+    /// Has QEMU open the root disk with these first options of `-drive`.
+    pub fn with_drive(mut self, drive: String) -> Self {
+        self.drive = Some(drive);
+        self
+    }
+
+    /// Plugs in the disk `name` of the site under this serial number.
+    pub fn with_disk(mut self, serial: &str, name: &str) -> Self {
+        self.more.push((serial.to_owned(), self.site.path(name)));
+        self
+    }
+
+    /// Adds options of QEMU, a word each.
+    pub fn with_options(mut self, options: &[&str]) -> Self {
+        self.options
+            .extend(options.iter().map(|word| (*word).to_owned()));
+        self
+    }
+
+    /// Switches it on.
+    pub fn start(self) -> io::Result<Machine> {
+        let disk = self.site.path(&self.disk);
+        let variables = disk.with_extension("variables");
+        let on_failure = match self.shell {
+            true => "",
+            false => self.site.system.initramfs.words_without_shell(),
+        };
+        let words = format!("{on_failure} {}", self.words);
+        let loader = match self.firmware {
+            true => {
+                fs::copy(VARIABLES, &variables)?;
+                Loader::Firmware {
+                    variables: &variables,
+                }
+            }
+            false => Loader::Kernel {
+                kernel: &self.site.kernel,
+                initrd: &self.site.initrd,
+                words: &words,
+            },
+        };
+        Machine::start(&Boot {
+            loader,
+            disk: &disk,
+            drive: self.drive.as_deref(),
+            more: &self.more,
+            options: &self.options,
+            show: self.site.show,
+        })
+    }
+}
