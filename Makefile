@@ -2,7 +2,7 @@
 RELEASE = target/x86_64-unknown-linux-gnu/release
 SCRIPTS = .ci/run fuzz/quick qemu-tests/setup qemu-tests/tree $(shell find initramfs-tools-hook -type f) $(wildcard dracut-module/50reclone/*.sh)
 
-.PHONY: setup build check test test-all boot matrix bench demo fuzz fuzz-quick install-model install-clone
+.PHONY: setup build check test test-all boot boot-all matrix bench demo fuzz fuzz-quick install-model install-clone
 
 setup:
 	qemu-tests/setup
@@ -24,13 +24,17 @@ demo: build
 boot: build
 	cargo test --package qemu-tests -- --test-threads=2
 
+# With the cases that take minutes.
+boot-all: build
+	cargo test --package qemu-tests -- --test-threads=2 --include-ignored
+
 # Every system through every boot case. MATRIX=trixie, for one, takes those with that in their name.
 matrix: build
 	cargo run --quiet --package qemu-tests --bin matrix -- $(MATRIX)
 
-# What reclone costs, beside its peers. Takes a while and some 20 GB below target/bench; wants a quiet machine.
+# What reclone costs, beside its peers; BENCH=boot, for one, measures that alone. Takes a while and some 20 GB below target/bench; wants a quiet machine.
 bench: build
-	cargo run --release --quiet --package qemu-tests --bin bench -- $(RELEASE) target/bench
+	cargo run --release --quiet --package qemu-tests --bin bench -- $(RELEASE) target/bench $(BENCH)
 
 fuzz-quick:
 	fuzz/quick
@@ -42,7 +46,7 @@ fuzz:
 test: check boot fuzz-quick
 
 # Some hours without KVM.
-test-all: test matrix
+test-all: check boot-all matrix fuzz-quick
 
 # What `make build` made, on this machine or below DESTDIR. Neither touches a configuration.
 install-model:

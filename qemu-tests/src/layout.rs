@@ -16,7 +16,7 @@ pub struct Layout {
     pub close: &'static str,
     /// The tree's /etc/fstab.
     pub fstab: &'static str,
-    /// Its /etc/crypttab, if it has one.
+    /// The installed system's /etc/crypttab, if it has one.
     pub crypttab: Option<&'static str>,
     /// What the kernel command line needs to find it.
     pub words: &'static str,
@@ -29,8 +29,12 @@ pub fn install(site: &Site, layout: &Layout, target: &str, megabytes: u64) -> io
     let machine = site.machine("installer.img").words("reclone=off");
     let mut machine = machine.with_disk("target", target).start()?;
     machine.log_in()?;
+    let crypttab = layout.crypttab.map_or_else(
+        || "true".to_owned(),
+        |line| format!("echo \"{}\" >/mnt/etc/crypttab", line.trim_end()),
+    );
     let script = format!(
-        "set -e; disk=/dev/disk/by-id/virtio-target; {}; cp -ax / /mnt; umount /mnt; {}; echo installed",
+        "set -e; disk=/dev/disk/by-id/virtio-target; {}; cp -ax / /mnt; {crypttab}; umount /mnt; {}; echo installed",
         layout.make, layout.close
     );
     let said = machine.report(&format!("sh -c '{script}'"))?;

@@ -149,6 +149,14 @@ impl Site {
         Ok(path)
     }
 
+    /// Makes the initramfs anew with this file in the tree, which is removed again.
+    pub fn remake_initramfs(&self, path: &str, content: &str) -> io::Result<()> {
+        self.model.write(path, content)?;
+        self.system.initramfs.make(&self.model)?;
+        fs::remove_file(self.model.root().join(path))?;
+        fs::copy(self.model.boot_file("initrd.img-")?, &self.initrd).map(drop)
+    }
+
     /// A machine with the disk `name`, to be switched on.
     pub fn machine(&self, name: &str) -> Launch<'_> {
         Launch::new(self, name)

@@ -48,13 +48,13 @@ fn follows_its_model(name: &str, layout: &Layout, unlock: impl Fn(&mut Machine))
         return;
     }
     let site = Site::prepare(System::DEFAULT, name, layout.packages, |tree| {
-        tree.write("etc/fstab", layout.fstab)?;
-        layout
-            .crypttab
-            .map_or(Ok(()), |crypttab| tree.write("etc/crypttab", crypttab))
+        tree.write("etc/fstab", layout.fstab)
     });
     let site = site.unwrap();
     install(&site, layout, "clone.img", 1700).unwrap();
+    if let Some(crypttab) = layout.crypttab {
+        site.remake_initramfs("etc/crypttab", crypttab).unwrap();
+    }
     assert_eq!(site.publish().unwrap(), 1);
     let server = site.serve(&site.store()).unwrap();
     for generation in 1..=2 {
@@ -67,7 +67,7 @@ fn follows_its_model(name: &str, layout: &Layout, unlock: impl Fn(&mut Machine))
         facts.assert_runs(generation);
         let seen = machine.report(SEEN);
         let expected = format!(
-            "{}ls: cannot access '/etc/drift': No such file or directory\n",
+            "{}ls: cannot access '/etc/drift': No such file or directory\n0\n",
             layout.fstab
         );
         assert_eq!(seen.unwrap(), expected);

@@ -1,6 +1,7 @@
 //! `make bench`: what reclone costs, beside what its peers cost on the same trees in the same run. Prints medians and
 //! ratios; asserts nothing, for times depend on the machine. Runs as root: it drops the page cache and mounts.
 
+mod boot;
 mod cases;
 mod measure;
 mod trees;
@@ -24,7 +25,7 @@ fn main() -> io::Result<()> {
     }
     let [programs, work, only @ ..] = &words[..] else {
         return Err(io::Error::other(
-            "usage: bench FOLDER-OF-PROGRAMS FOLDER-TO-WORK-IN [publish|clone|nothing|reset]…",
+            "usage: bench FOLDER-OF-PROGRAMS FOLDER-TO-WORK-IN [publish|clone|nothing|reset|boot]…",
         ));
     };
     let wanted = |case: &str| only.is_empty() || only.iter().any(|word| word == case);
@@ -45,8 +46,11 @@ fn main() -> io::Result<()> {
             bench.no_change(&small)?;
         }
     }
-    match wanted("reset") {
-        true => bench.reset(100_000),
+    if wanted("reset") {
+        bench.reset(100_000)?;
+    }
+    match wanted("boot") {
+        true => boot::added_time(),
         false => Ok(()),
     }
 }
