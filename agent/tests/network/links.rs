@@ -22,7 +22,7 @@ fn a_lease_is_taken_and_given_back() {
     );
     assert!(booted.log.contains(" s: 192.0.2.1"), "{}", booted.log);
     assert_eq!(booted.resolv_conf, "nameserver 192.0.2.1\n");
-    assert_eq!(dnsmasq.leases(), "");
+    dnsmasq.wait_until_no_lease_is_out();
     lab.assert_links_are_untouched(&["wire"]);
 }
 

@@ -27,7 +27,7 @@ use hosts::{Daemon, Dnsmasq, Host};
 /// The model's host, which is the clone's server for everything.
 const MODEL: &str = "192.0.2.1";
 const PORT: u16 = 8080;
-const DHCP: &str = "--dhcp-range=192.0.2.100,192.0.2.200,1h";
+const DHCP: &str = "--dhcp-range=192.0.2.100,192.0.2.199,1h";
 const NAME: &str = "--address=/model.lab/192.0.2.1";
 
 /// Two hosts with a wire between them, and a folder for what servers write.
@@ -70,7 +70,7 @@ impl Lab {
 
     /// A clone of a store at this host.
     fn clone_of(&self, host: &str) -> Clone<'_> {
-        self.clone_with(host, "timeout = 6")
+        self.clone_with(host, "timeout = 30")
     }
 
     fn clone_with(&self, host: &str, config: &str) -> Clone<'_> {

@@ -185,8 +185,16 @@ impl Dnsmasq {
         }
     }
 
-    /// The leases that are out, a line each.
-    pub fn leases(&self) -> String {
-        fs::read_to_string(&self.leases).unwrap_or_default()
+    /// Waits until every lease was given back, which nobody confirms.
+    pub fn wait_until_no_lease_is_out(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let leases = fs::read_to_string(&self.leases).unwrap_or_default();
+            if leases.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{leases}");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 }
