@@ -10,6 +10,16 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
+/// The interface of ethtool(8), Linux `include/uapi/linux/ethtool.h`: `struct ethtool_value` and the question for a carrier.
+const SIOCETHTOOL: libc::Ioctl = 0x8946;
+const ETHTOOL_GLINK: u32 = 0x0a;
+
+#[repr(C)]
+struct LinkState {
+    command: u32,
+    data: u32,
+}
+
 /// One network link of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -42,10 +52,24 @@ impl Link {
         Ok(self.flags()? & libc::IFF_UP != 0)
     }
 
-    /// Whether it is switched on and something answers at the other end of the cable.
+    /// Whether it is switched on and something answers at the other end of the cable, as the driver says. The kernel's own
+    /// flag comes a moment later, and says yes for as long after a link was switched on.
     pub fn has_carrier(&self) -> io::Result<bool> {
-        let both = libc::IFF_UP | libc::IFF_RUNNING;
-        Ok(self.flags()? & both == both)
+        let mut answer = LinkState {
+            command: ETHTOOL_GLINK,
+            data: 0,
+        };
+        let mut request = self.request();
+        request.ifr_ifru.ifru_data = (&raw mut answer).cast();
+        match ioctl(SIOCETHTOOL, &mut request) {
+            Ok(()) => Ok(answer.data != 0),
+            // A driver that can not tell.
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                let both = libc::IFF_UP | libc::IFF_RUNNING;
+                Ok(self.flags()? & both == both)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Switches the link on. The carrier comes later.
@@ -120,7 +144,8 @@ fn ioctl<T>(command: libc::Ioctl, request: &mut T) -> io::Result<()> {
     }
     // SAFETY: the descriptor was opened just now and has no other owner.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    // SAFETY: each command of this module comes with the structure that it reads and writes, which lives until it returns.
+    // SAFETY: each command of this module comes with the structure that it reads and writes; that, and what it points to,
+    // lives until the call returns.
     match unsafe { libc::ioctl(socket.as_raw_fd(), command, &raw mut *request) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
