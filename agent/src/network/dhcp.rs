@@ -28,13 +28,12 @@ const REQUESTS: usize = 4;
 /// How long a caller that wants to stop may have to wait.
 const TICK: Duration = Duration::from_millis(50);
 /// What is asked for. A server may send more, and less.
-const ASKED_FOR: [OptionCode; 6] = [
+const ASKED_FOR: [OptionCode; 5] = [
     OptionCode::SubnetMask,
     OptionCode::ClasslessStaticRoute,
     OptionCode::Router,
     OptionCode::DomainNameServer,
     OptionCode::DomainName,
-    OptionCode::DomainSearch,
 ];
 
 /// A request of zeros and no options, on Ethernet. The crate's own new message asks the kernel for a random number and may
@@ -208,7 +207,7 @@ impl Client {
                 Err(error) if error.kind() == ErrorKind::NetworkDown => continue,
                 Err(error) => return Err(error),
             };
-            let Ok(message) = Message::decode(&mut Decoder::new(&buffer[..length])) else {
+            let Some(message) = decode(&buffer[..length]) else {
                 continue;
             };
             let kind = message.opts().msg_type();
@@ -245,7 +244,57 @@ fn server_of(message: &Message) -> Option<Ipv4Addr> {
 
 /// What the acknowledgement in these bytes grants.
 pub fn lease_in(bytes: &[u8]) -> Option<Lease> {
-    lease_of(&Message::decode(&mut Decoder::new(bytes)).ok()?)
+    lease_of(&decode(bytes)?)
+}
+
+/// Reads a message from the network. Only well-formed options that are of use get to the decoder, for it panics at others
+/// of a wrong length, and a panic is a machine that does not boot.
+fn decode(bytes: &[u8]) -> Option<Message> {
+    let mut kept = bytes.get(..EMPTY.len())?.to_vec();
+    let mut rest = &bytes[EMPTY.len()..];
+    while let [code, tail @ ..] = rest {
+        match *code {
+            0 => rest = tail,
+            255 => break,
+            code => {
+                let length = usize::from(*tail.first()?);
+                let value = tail.get(1..=length)?;
+                if is_useful(code, value) {
+                    kept.extend([code, tail[0]]);
+                    kept.extend(value);
+                }
+                rest = &tail[1 + length..];
+            }
+        }
+    }
+    kept.push(255);
+    Message::decode(&mut Decoder::new(&kept)).ok()
+}
+
+/// Whether an option is one that is used, and has the form that its RFC gives it.
+fn is_useful(code: u8, value: &[u8]) -> bool {
+    match code {
+        // Message type.
+        53 => value.len() == 1,
+        // Mask, server.
+        1 | 54 => value.len() == 4,
+        // Routers, name servers.
+        3 | 6 => !value.is_empty() && value.len().is_multiple_of(4),
+        // The domain.
+        15 => !value.is_empty() && value.is_ascii(),
+        // Classless routes: bits, as many bytes as they need, router.
+        121 => {
+            let mut rest = value;
+            while let [bits @ 0..=32, tail @ ..] = rest {
+                let Some(next) = tail.get(usize::from(bits.div_ceil(8)) + 4..) else {
+                    return false;
+                };
+                rest = next;
+            }
+            !value.is_empty() && rest.is_empty()
+        }
+        _ => false,
+    }
 }
 
 /// What an acknowledgement grants; nothing where its address can be no machine's.
@@ -309,24 +358,32 @@ fn routes(message: &Message) -> Vec<Route> {
 }
 
 fn domains(message: &Message) -> Vec<String> {
-    let options = message.opts();
-    let names: Vec<String> = match (
-        options.get(OptionCode::DomainSearch),
-        options.get(OptionCode::DomainName),
-    ) {
-        (Some(DhcpOption::DomainSearch(names)), _) => {
-            names.iter().map(ToString::to_string).collect()
-        }
-        (_, Some(DhcpOption::DomainName(name))) => vec![name.trim_end_matches('\0').to_owned()],
+    match message.opts().get(OptionCode::DomainName) {
+        Some(DhcpOption::DomainName(name)) => Some(name.trim_end_matches('\0'))
+            .filter(|name| is_domain(name))
+            .map(str::to_owned)
+            .into_iter()
+            .collect(),
         _ => Vec::new(),
-    };
-    names.into_iter().filter(|name| is_domain(name)).collect()
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_option_of_a_wrong_length_is_left_out() {
+        let mut bytes = EMPTY.to_vec();
+        bytes.extend([
+            2, 1, 9, 121, 2, 33, 1, 1, 3, 255, 255, 255, 54, 4, 1, 2, 3, 4, 255,
+        ]);
+        let message = decode(&bytes).unwrap();
+        assert_eq!(server_of(&message), Some([1, 2, 3, 4].into()));
+        assert_eq!(message.opts().len(), 1);
+        assert!(decode(&bytes[..bytes.len() - 3]).is_none());
+    }
 
     #[test]
     fn an_empty_request_has_nothing_but_its_kind() {
