@@ -10,6 +10,9 @@ use crate::sync::mib;
 /// The shortest time between two lines.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// What would take longer, in seconds, is not known yet.
+const LONGEST: f64 = 100.0 * 3600.0;
+
 /// Shows percent, speed and the time left on standard error.
 pub struct TerminalProgress {
     start: Instant,
@@ -50,9 +53,13 @@ impl Watcher for TerminalProgress {
 pub fn line(done: u64, total: u64, time: Duration) -> String {
     let percent = u128::from(done) * 100 / u128::from(total.max(1));
     let speed = done as f64 / time.as_secs_f64().max(0.001);
-    let left = (total.saturating_sub(done)) as f64 / speed.max(1.0);
+    let left = match total.saturating_sub(done) as f64 / speed.max(1.0) {
+        left if left < 120.0 => format!("  {left:.0} s left"),
+        left if left < LONGEST => format!("  {:.0} min left", left / 60.0),
+        _ => String::new(),
+    };
     format!(
-        "{percent:3} %  {} of {}  {}/s  {left:.0} s left",
+        "{percent:3} %  {} of {}  {}/s{left}",
         mib(done),
         mib(total),
         mib(speed as u64)
@@ -71,8 +78,20 @@ mod tests {
             " 25 %  1.0 MiB of 4.0 MiB  1.0 MiB/s  3 s left"
         );
         assert_eq!(
+            line(1 << 20, 241 << 20, second),
+            "  0 %  1.0 MiB of 241.0 MiB  1.0 MiB/s  4 min left"
+        );
+        assert_eq!(
             line(0, 0, second),
             "  0 %  0.0 MiB of 0.0 MiB  0.0 MiB/s  0 s left"
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_of_the_time_left_before_anything_came() {
+        assert_eq!(
+            line(0, 1 << 20, Duration::from_secs(1)),
+            "  0 %  0.0 MiB of 1.0 MiB  0.0 MiB/s"
         );
     }
 }

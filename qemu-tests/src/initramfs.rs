@@ -119,7 +119,9 @@ impl Initramfs {
                 chroot.args(["dracut", "--quiet", "--force", "--no-hostonly"]);
                 chroot.args(["--no-early-microcode", "--kver", &release]);
                 if self == Initramfs::DracutPlain {
-                    chroot.args(["--omit", SYSTEMD]);
+                    // udev loads it by dlopen since systemd 256; only dracut's systemd flavour knows.
+                    let kmod = "/usr/lib/x86_64-linux-gnu/libkmod.so.2";
+                    chroot.args(["--omit", SYSTEMD, "--install", kmod]);
                 }
                 chroot.arg(format!("/boot/initrd.img-{release}"))
             }

@@ -11,5 +11,6 @@ pub mod layout;
 pub mod machine;
 pub mod matrix;
 pub mod pool;
+pub mod screen;
 pub mod server;
 pub mod site;

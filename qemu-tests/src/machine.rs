@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::console::Console;
 
+/// The option of `-drive` that makes a machine start by UEFI.
+pub const FIRMWARE: &str = "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd";
 /// No boot takes longer, even beside a busy neighbour.
 pub const DEADLINE: Duration = Duration::from_secs(240);
 /// The size of the disk for results, in bytes.
@@ -186,9 +188,8 @@ fn qemu(boot: &Boot, results: &Path) -> Command {
             command.arg("-initrd").arg(initrd);
         }
         Loader::Firmware { variables } => {
-            let code = "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd";
             let variables = format!("if=pflash,format=raw,file={}", variables.display());
-            command.args(["-machine", "q35", "-drive", code, "-drive", &variables]);
+            command.args(["-machine", "q35", "-drive", FIRMWARE, "-drive", &variables]);
         }
     }
     command.args(boot.options);

@@ -1,0 +1,61 @@
+//! What a person in front of a clone sees while it becomes one: how far it is, how fast, and how long it will take.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use qemu_tests::initramfs::System;
+use qemu_tests::machine::{FIRMWARE, Machine};
+use qemu_tests::screen::Screen;
+use qemu_tests::server::StallingServer;
+use qemu_tests::site::{Site, store_word};
+
+/// Starts a first clone whose server stops half way, and waits until the screen shows these.
+fn shows(site: &Site, options: &[&str], words: &str, wanted: &[&str]) {
+    assert_eq!(site.publish().unwrap(), 1);
+    site.copy("plain.img", "clone.img").unwrap();
+    let server = StallingServer::start(&site.store()).unwrap();
+    let file = site.path("clone.img");
+    let screen = Screen::options(&file);
+    let screen: Vec<&str> = screen.iter().map(String::as_str).collect();
+    let _machine = site
+        .machine("clone.img")
+        .words(&format!("{} {words}", store_word(server.url())))
+        .with_options(&screen)
+        .with_options(options)
+        .start()
+        .unwrap();
+    let seen = Screen::of(&file).expect(wanted, Duration::from_secs(200));
+    println!("{}", seen.unwrap());
+}
+
+#[test]
+fn the_console_shows_how_far_a_first_clone_is() {
+    if !Machine::available() {
+        return;
+    }
+    let site = Site::create(System::DEFAULT, "screen").unwrap();
+    // The last console named is the one for messages. Its percent sign is not read reliably.
+    let wanted = ["reclone: asking", "MiB of", "s left"];
+    shows(&site, &[], "console=tty0 quiet", &wanted);
+}
+
+#[test]
+#[ignore = "takes minutes: make test-all"]
+fn plymouth_shows_how_far_a_first_clone_is() {
+    if !Machine::available() {
+        return;
+    }
+    let packages = ["plymouth", "plymouth-themes", "plymouth-label"];
+    let site = Site::prepare(System::DEFAULT, "splash", &packages, |tree| {
+        tree.write(
+            "etc/plymouth/plymouthd.conf",
+            "[Daemon]\nTheme=spinner\nShowDelay=0\n",
+        )?;
+        tree.write("etc/initramfs-tools/conf.d/splash", "FRAMEBUFFER=y\n")
+    })
+    .unwrap();
+    // The kernel's only graphics here are those of the firmware. Plymouth leaves machines with a serial console alone.
+    let words = "console=tty0 quiet splash plymouth.ignore-serial-consoles";
+    let options = ["-machine", "q35", "-drive", FIRMWARE];
+    shows(&site, &options, words, &["% ", "MiB of", "s left"]);
+}
