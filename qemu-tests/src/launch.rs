@@ -19,6 +19,7 @@ pub struct Launch<'a> {
     firmware: bool,
     drive: Option<String>,
     more: Vec<(String, PathBuf)>,
+    network: Vec<String>,
     options: Vec<String>,
 }
 
@@ -32,6 +33,7 @@ impl<'a> Launch<'a> {
             firmware: false,
             drive: None,
             more: Vec::new(),
+            network: vec!["user,id=n".to_owned()],
             options: Vec::new(),
         }
     }
@@ -63,6 +65,12 @@ impl<'a> Launch<'a> {
     /// Plugs in the disk `name` of the site under this serial number.
     pub fn with_disk(mut self, serial: &str, name: &str) -> Self {
         self.more.push((serial.to_owned(), self.site.path(name)));
+        self
+    }
+
+    /// Plugs it into this network instead of QEMU's user-mode network: options of `-netdev`, of which the last is named `n`.
+    pub fn with_network(mut self, network: &[String]) -> Self {
+        self.network = network.to_vec();
         self
     }
 
@@ -100,6 +108,7 @@ impl<'a> Launch<'a> {
             disk: &disk,
             drive: self.drive.as_deref(),
             more: &self.more,
+            network: &self.network,
             options: &self.options,
             show: self.site.show,
         })

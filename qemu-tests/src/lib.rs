@@ -14,3 +14,4 @@ pub mod pool;
 pub mod screen;
 pub mod server;
 pub mod site;
+pub mod trunk;

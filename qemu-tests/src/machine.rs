@@ -47,6 +47,8 @@ pub struct Boot<'a> {
     pub drive: Option<&'a str>,
     /// Further disks, each with its serial number.
     pub more: &'a [(String, PathBuf)],
+    /// The network: options of `-netdev`, of which `n` is the one that the machine is plugged into.
+    pub network: &'a [String],
     /// Further options of QEMU, a word each.
     pub options: &'a [String],
     /// Whether the console is shown.
@@ -154,8 +156,11 @@ fn qemu(boot: &Boot, results: &Path) -> Command {
     // One processor: with two, QEMU's emulation now and then runs kernel code that the other has just patched, and the
     // kernel dies of a stale breakpoint. The plainest processor is the one that is emulated fastest.
     let options = "-accel tcg,thread=single -cpu qemu64 -smp 1 -m 1024 -nodefaults -no-reboot -serial stdio \
-        -monitor none -netdev user,id=n -device virtio-net-pci,netdev=n,romfile= -device virtio-rng-pci";
+        -monitor none -device virtio-net-pci,netdev=n,romfile= -device virtio-rng-pci";
     let mut command = Command::new("qemu-system-x86_64");
+    for netdev in boot.network {
+        command.args(["-netdev", netdev]);
+    }
     command.args(options.split_ascii_whitespace());
     if !boot.options.iter().any(|option| option == "-display") {
         command.args(["-display", "none"]);

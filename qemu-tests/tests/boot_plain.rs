@@ -23,6 +23,7 @@ fn a_plain_disk_boots_without_a_failed_unit_and_powers_off_clean() {
         disk: &disk,
         drive: None,
         more: &[],
+        network: &["user,id=n".to_owned()],
         options: &[],
         show: false,
     };

@@ -8,6 +8,7 @@ mod disks;
 mod first;
 mod hibernation;
 mod life;
+mod network;
 mod refusals;
 mod rescue;
 mod reset;
