@@ -90,6 +90,7 @@ fn tagged(frame: &[u8], vlan: u16) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
