@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
+use crate::console::Console;
 use crate::image::{Tree, project, run};
 
 /// Modules of dracut that make up its systemd flavour.
@@ -79,12 +80,18 @@ impl Initramfs {
         }
     }
 
-    /// What that shell says when it waits for a command.
-    pub fn prompt(self) -> &'static str {
+    /// Waits for that shell to wait for a command.
+    pub fn enter_shell(self, console: &mut Console) -> io::Result<()> {
         match self {
-            Initramfs::Tools => "(initramfs)",
-            Initramfs::Dracut | Initramfs::DracutPlain => "# ",
-        }
+            Initramfs::Tools => console.expect("(initramfs)")?,
+            Initramfs::Dracut => {
+                console.expect("press Control-D to continue")?;
+                console.send("")?;
+                console.expect("# ")?
+            }
+            Initramfs::DracutPlain => console.expect(":/# ")?,
+        };
+        Ok(())
     }
 
     /// Where the root partition is mounted.

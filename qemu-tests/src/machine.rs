@@ -116,16 +116,18 @@ impl Machine {
     /// the console, where the kernel may speak in between.
     pub fn report(&mut self, script: &str) -> io::Result<String> {
         let script = script.replace('\n', "; ");
+        // With what every shell has in itself: an initramfs may have little else. A dot, for `$()` takes the last newlines
+        // away. The kernel writes a disk's data out when the last who had it open closes it.
         let command = format!(
-            "{FIND_RESULTS}; {{ {script}; }} >/run/results 2>&1; \
-             {{ wc -c </run/results; cat /run/results; }} | dd of=$r conv=fsync 2>/dev/null"
+            "{FIND_RESULTS}; t=$({{ {script}; }} 2>&1; echo .); printf '%s\\n%s' ${{#t}} \"$t\" >$r"
         );
         self.console.ask(&command)?;
         let text = fs::read(&self.results)?;
         let text = String::from_utf8_lossy(&text);
         let (length, text) = text.split_once('\n').unwrap_or_default();
         let length: Option<usize> = length.trim().parse().ok();
-        match length.and_then(|length| text.get(..length)) {
+        let text = length.and_then(|length| text.get(..length)?.strip_suffix('.'));
+        match text {
             Some(text) => Ok(text.to_owned()),
             None => Err(io::Error::other(format!(
                 "No results came of: {command}\n{}",
@@ -187,8 +189,11 @@ fn qemu(boot: &Boot, results: &Path) -> Command {
             initrd,
             words,
         } => {
-            let append =
-                format!("console=ttyS0 root=/dev/disk/by-id/virtio-root rw oops=panic {words}");
+            // udev takes its time here, and the login is on a device that it has to see.
+            let append = format!(
+                "console=ttyS0 root=/dev/disk/by-id/virtio-root rw oops=panic \
+                systemd.default_device_timeout_sec=200 {words}"
+            );
             command.args(["-append", &append, "-kernel"]).arg(kernel);
             command.arg("-initrd").arg(initrd);
         }

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::facts::Facts;
 use crate::initramfs::{Initramfs, System};
 use crate::machine::Machine;
-use crate::pool::objects;
+use crate::pool::{VERIFY, objects};
 use crate::server::Server;
 use crate::site::{Site, store_word};
 
@@ -182,7 +182,7 @@ fn reset(chain: &mut Chain) -> io::Result<()> {
         facts.assert_runs(2);
         let line = format!("{} is damaged or missing", damaged.path);
         assert!(facts.log().contains(&line), "{}", facts.log());
-        let verified = machine.report("/run/initramfs/reclone verify")?;
+        let verified = machine.report(VERIFY)?;
         assert!(verified.ends_with(" objects are whole\n"), "{verified}");
         Ok(())
     })
@@ -212,7 +212,7 @@ fn rescue_shell(chain: &mut Chain) -> io::Result<()> {
         .words(&words)
         .with_shell()
         .start()?;
-    machine.console.expect(initramfs.prompt())?;
+    initramfs.enter_shell(&mut machine.console)?;
     let mut ask = |command: &str| -> io::Result<String> {
         let answer = machine.report(command)?;
         println!("## {command}\n{answer}");
@@ -229,7 +229,8 @@ fn rescue_shell(chain: &mut Chain) -> io::Result<()> {
         "mkdir /look; reclone assemble --session none /look; cat /look/etc/model-version; umount /look",
     )?;
     assert!(tree.ends_with("3\n"), "{tree}");
-    ask(&format!("umount {root}; sync"))?;
+    // dracut's shell has more mounted below it, so it can not be unmounted there.
+    ask(&format!("mount -o remount,ro {root}"))?;
     machine.console.send("poweroff -f")?;
     machine.console.drain()?;
     assert!(crate::image::is_clean(&chain.site.path(DISK))?);

@@ -6,6 +6,10 @@ use std::process::Command;
 
 use crate::image::run;
 
+/// Checks the pool of a booted clone, once what its boot set aside is removed, which a slow machine still does.
+pub const VERIFY: &str =
+    "while /run/initramfs/reclone verify 2>/dev/null; [ $? = 7 ]; do sleep 1; done";
+
 /// An object of a pool: its path on the disk and its size in bytes.
 pub struct Object {
     /// From the top of the disk.

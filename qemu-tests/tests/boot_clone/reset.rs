@@ -1,6 +1,6 @@
 //! `reclone=reset`: every object is checked, what is damaged is fetched again.
 
-use qemu_tests::pool::objects;
+use qemu_tests::pool::{VERIFY, objects};
 
 use crate::{Case, store_word};
 
@@ -31,7 +31,7 @@ fn a_reset_mends_damaged_and_missing_objects() {
                     facts.log()
                 );
             }
-            let verified = machine.report("/run/initramfs/reclone verify").unwrap();
+            let verified = machine.report(VERIFY).unwrap();
             assert!(verified.ends_with(" objects are whole\n"), "{verified}");
         },
     );
