@@ -7,6 +7,7 @@ use std::path::Path;
 
 use log::warn;
 
+use crate::barrier::Barrier;
 use crate::error::{Error, Result};
 use crate::pool::{Pool, list, make_dir};
 use crate::stage::Staging;
@@ -22,12 +23,12 @@ pub fn commit(pool: &Pool, staging: Staging, state: &State) -> Result<()> {
         make_dir(&pool.root().join(folder))?;
     }
     // Everything staged is on disk before any of it gets its final name …
-    pool.sync()?;
+    pool.sync(Barrier::Staged)?;
     move_objects(&staging.objects(), &pool.objects())?;
     rename(&staging.manifest(), &pool.manifest(generation.number))?;
     rename(&staging.image(), &pool.image(generation.number))?;
     // … and so are the names before the record relies on them.
-    pool.sync()?;
+    pool.sync(Barrier::Named)?;
     pool.write_state(state)?;
     // The commit is done: what is left over costs space, and the next run removes it.
     if let Err(error) = staging.clear() {

@@ -8,9 +8,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use log::info;
+use log::{info, warn};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 
+use crate::barrier::Barrier;
 use crate::error::{Error, Result};
 use crate::pool::{Pool, create_new, list, make_dir, make_own_dir, remove_any, remove_dir};
 use crate::session::Session;
@@ -82,10 +83,10 @@ pub fn adopt(pool: &Pool, plain_root: &Path) -> Result<()> {
     if !fs::read_to_string(&id).is_ok_and(|id| is_machine_id(id.trim())) {
         write_machine_id(&id).map_err(Error::system("can not write", &id))?;
     }
-    pool.sync()?;
+    pool.sync(Barrier::Gathered)?;
     fs::rename(&new, pool.keep()).map_err(Error::system("can not move", &new))?;
     info!("keeping {} files of this machine", files.len());
-    pool.sync()
+    pool.sync(Barrier::Adopted)
 }
 
 fn is_machine_id(text: &str) -> bool {
@@ -110,7 +111,7 @@ fn write_machine_id(path: &Path) -> io::Result<()> {
 }
 
 /// Brings what a session changed in kept files back into `keep/`: a new host name, new host keys. Each file is synced
-/// before it takes the old one's place. A `keep/` that is not there is left to [`adopt`].
+/// before it takes the old one's place; one that a power cut left unwritten does not. A `keep/` that is not there is left to [`adopt`].
 pub fn save(pool: &Pool, session: &Session) -> Result<()> {
     let (upper, keep) = (session.upper(), pool.keep());
     if !is_real(&keep, Path::new("")) {
@@ -121,18 +122,31 @@ pub fn save(pool: &Pool, session: &Session) -> Result<()> {
         if is_same(&from, &to).map_err(Error::system("can not read", &from))? {
             continue;
         }
+        if is_cut_short(&from).map_err(Error::system("can not read", &from))? {
+            warn!(
+                "{}: a power cut left it unwritten, the old one stays",
+                from.display()
+            );
+            continue;
+        }
         let new = file.with_file_name(".new");
         copy(&upper, &file, &keep, &new)?;
         let new = keep.join(new);
         let sync = || {
-            File::open(&new)?
-                .sync_all()
-                .and_then(|()| fs::rename(&new, &to))
+            Barrier::Kept.pass(|| File::open(&new)?.sync_all())?;
+            fs::rename(&new, &to)
         };
         sync().map_err(Error::system("can not write", &to))?;
         info!("kept the new {}", file.display());
     }
     Ok(())
+}
+
+/// Whether this is what a file system makes of a file that nobody synced before the power went: nothing, or zeros. None of
+/// the kept files ever has that for content.
+fn is_cut_short(path: &Path) -> io::Result<bool> {
+    let content = fs::read(path)?;
+    Ok(content.is_empty() || content.contains(&0))
 }
 
 fn is_same(left: &Path, right: &Path) -> io::Result<bool> {
@@ -263,4 +277,29 @@ fn put(from: &Path, top: &OwnedFd, file: &Path) -> io::Result<()> {
             last_modification: time(before.st_mtime, before.st_mtime_nsec as _),
         },
     )?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_a_power_cut_left_unwritten_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = Pool::create(folder.path()).unwrap();
+        fs::create_dir_all(pool.sessions()).unwrap();
+        let session = Session::open(&pool.sessions().join("1")).unwrap();
+        let name = "etc/hostname";
+        for root in [pool.keep(), session.upper()] {
+            fs::create_dir_all(root.join("etc")).unwrap();
+        }
+        fs::write(pool.keep().join(name), "old\n").unwrap();
+        for (written, kept) in [("", "old\n"), ("\0\0\0\0", "old\n"), ("new\n", "new\n")] {
+            fs::write(session.upper().join(name), written).unwrap();
+            save(&pool, &session).unwrap();
+            let found = fs::read_to_string(pool.keep().join(name)).unwrap();
+            assert_eq!(found, kept, "{written:?}");
+        }
+    }
 }

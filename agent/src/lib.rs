@@ -8,6 +8,7 @@ pub mod store;
 pub mod sys;
 
 // the clone's own folder
+pub mod barrier;
 pub mod pool;
 pub mod state;
 

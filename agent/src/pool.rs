@@ -11,6 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::syncfs;
 use reclone_format::{Error as FormatError, ObjectId};
 
+use crate::barrier::Barrier;
 use crate::error::{Error, Result};
 use crate::state::{Generation, MAX_STATE, State};
 
@@ -137,9 +138,9 @@ impl Pool {
                 .mode(0o600)
                 .open(&new)?;
             file.write_all(state.encode().as_bytes())?;
-            file.sync_all()?;
+            Barrier::StateWritten.pass(|| file.sync_all())?;
             fs::rename(&new, &path)?;
-            File::open(&self.root)?.sync_all()
+            Barrier::StateNamed.pass(|| File::open(&self.root)?.sync_all())
         };
         write().map_err(Error::system("can not write", &path))
     }
@@ -152,10 +153,12 @@ impl Pool {
             .ok_or_else(|| Error::NoGeneration(self.root.clone()))
     }
 
-    /// Writes everything of the pool's file system to disk, and waits.
-    pub fn sync(&self) -> Result<()> {
+    /// Writes everything of the pool's file system to disk, and waits: this barrier.
+    pub fn sync(&self, barrier: Barrier) -> Result<()> {
         let sync = || -> io::Result<()> { Ok(syncfs(File::open(&self.root)?)?) };
-        sync().map_err(Error::system("can not sync", &self.root))
+        barrier
+            .pass(sync)
+            .map_err(Error::system("can not sync", &self.root))
     }
 
     /// Bytes that may still be written to the pool's file system.

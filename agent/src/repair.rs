@@ -7,6 +7,7 @@ use log::{info, warn};
 use reclone_format::{Head, ObjectId, PackedObject};
 
 use crate::accept::read_head;
+use crate::barrier::Barrier;
 use crate::commit::move_objects;
 use crate::error::{Error, Result};
 use crate::fetch::{Transfer, Watcher};
@@ -112,14 +113,14 @@ fn mend_manifests(
         let staging = Staging::open(pool)?;
         fetch_manifest(&*follow.store, head, &staging.manifest())?;
         write_image(&staging.manifest(), &staging.image())?;
-        pool.sync()?;
+        pool.sync(Barrier::Mended)?;
         for (from, to) in [
             (staging.manifest(), pool.manifest(generation.number)),
             (staging.image(), pool.image(generation.number)),
         ] {
             fs::rename(&from, &to).map_err(Error::system("can not move", &from))?;
         }
-        pool.sync()?;
+        pool.sync(Barrier::Replaced)?;
         info!("mended the manifest of generation {}", generation.number);
     }
     Ok(())
@@ -159,9 +160,9 @@ fn mend_objects(
         watcher,
     };
     transfer.run(&plan)?;
-    pool.sync()?;
+    pool.sync(Barrier::Mended)?;
     move_objects(&staging.objects(), &pool.objects())?;
-    pool.sync()?;
+    pool.sync(Barrier::Replaced)?;
     info!("mended {} objects", damage.objects.len());
     staging.clear()
 }
@@ -173,9 +174,9 @@ fn mend_images(pool: &Pool, damage: &Damage) -> Result<()> {
             pool.image(*number).with_extension("new"),
         );
         write_image(&pool.manifest(*number), &fresh)?;
-        pool.sync()?;
+        pool.sync(Barrier::Mended)?;
         fs::rename(&fresh, &image).map_err(Error::system("can not move", &fresh))?;
-        pool.sync()?;
+        pool.sync(Barrier::Replaced)?;
         info!("mended the image of generation {number}");
     }
     Ok(())
