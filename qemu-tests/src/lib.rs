@@ -11,6 +11,7 @@ pub mod layout;
 pub mod machine;
 pub mod matrix;
 pub mod pool;
+pub mod power_cut;
 pub mod screen;
 pub mod server;
 pub mod site;

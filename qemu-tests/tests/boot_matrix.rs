@@ -33,7 +33,6 @@ fn debian_13_with_dracut() {
 }
 
 #[test]
-#[ignore = "not seen to pass yet: the first clone does not reach the login"]
 fn debian_testing_with_dracut_without_systemd() {
     assert_all_pass(
         "forky",

@@ -1,0 +1,211 @@
+//! The whole system of the machine whose disk is recorded: it is process 1, does every step of `qemu_tests::power_cut`, and
+//! notes each one that is done at the end of the disk.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount, umount};
+use nix::sys::reboot::{RebootMode, reboot};
+use qemu_tests::power_cut::steps::{
+    DAMAGE, DAMAGE_AT, DISK, MARK, MARKS, OBJECT, ROOT, STEPS, STORES, Step,
+};
+
+const AGENT: &str = "/usr/sbin/reclone";
+const SHUTDOWN_PROGRAM: &str = "/run/initramfs/shutdown";
+const POOL: &str = "/run/reclone/disk/reclone";
+/// Longer than the journals' intervals, which are set to a second: what the kernel writes unasked gets written.
+const PAUSE: Duration = Duration::from_millis(1300);
+
+/// What is written past the kernel's caches has to begin at a multiple of its size.
+#[repr(align(4096))]
+struct Block([u8; 4096]);
+
+fn main() {
+    // The kernel dies with process 1, and what it says then would hide what went wrong.
+    std::panic::set_hook(Box::new(|panic| {
+        println!("power-cut: failed: {panic}");
+        let _ = reboot(RebootMode::RB_POWER_OFF);
+    }));
+    let machine = Machine::start();
+    for (number, (step, _)) in STEPS.iter().enumerate() {
+        machine.run(*step);
+        machine.mark(number);
+        println!("power-cut: done: {step:?}");
+        thread::sleep(PAUSE);
+    }
+}
+
+struct Machine {
+    disk: PathBuf,
+    /// `cut.KEY=VALUE` on the kernel command line.
+    words: HashMap<String, String>,
+}
+
+impl Machine {
+    fn start() -> Machine {
+        for (kind, place) in [
+            ("proc", "/proc"),
+            ("sysfs", "/sys"),
+            ("devtmpfs", "/dev"),
+            ("tmpfs", "/run"),
+        ] {
+            fs::create_dir_all(place).unwrap();
+            mount_at(Path::new(kind), place, kind, MsFlags::empty(), "");
+        }
+        let line = fs::read_to_string("/proc/cmdline").unwrap();
+        let words = line
+            .split_whitespace()
+            .filter_map(|word| word.strip_prefix("cut.")?.split_once('='));
+        let words: HashMap<String, String> = words
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect();
+        for module in [
+            "virtio_pci",
+            "virtio_blk",
+            "loop",
+            "erofs",
+            "overlay",
+            &words["kind"],
+        ] {
+            succeed(Command::new("/sbin/modprobe").arg(module));
+        }
+        // The least that XFS takes, in hundredths of a second.
+        let _ = fs::write("/proc/sys/fs/xfs/xfssyncd_centisecs", "100");
+        fs::create_dir_all(STORES).unwrap();
+        mount_at(&disk("stores"), STORES, "ext4", MsFlags::MS_RDONLY, "");
+        Machine {
+            disk: disk("root"),
+            words,
+        }
+    }
+
+    fn run(&self, step: Step) {
+        let pool = ["--pool", POOL];
+        match step {
+            Step::Boot(store) => self.boot(store),
+            Step::Session(name) => write_as_users_do(name),
+            Step::Halt => halt(),
+            Step::Rollback => succeed(self.agent("rollback").args(pool)),
+            Step::Sync(number) => succeed(self.agent("sync").args(pool).args(from(number))),
+            Step::Reset(number) => succeed(self.agent("reset").args(pool).args(from(number))),
+            Step::Prune => succeed(self.agent("prune").args(pool)),
+            Step::Damage => damage(),
+            Step::Shutdown => shut_down(),
+        }
+    }
+
+    fn agent(&self, verb: &str) -> Command {
+        let mut agent = Command::new(AGENT);
+        agent.arg(verb);
+        for variable in ["RECLONE_OMIT", "RECLONE_PAUSE"] {
+            if let Some(value) = self.words.get(variable) {
+                agent.env(variable, value);
+            }
+        }
+        agent
+    }
+
+    fn boot(&self, store: u64) {
+        fs::create_dir_all(ROOT).unwrap();
+        fs::create_dir_all("/etc/reclone").unwrap();
+        let config = format!("store = {STORES}/{store}\nkey = {STORES}/key.pub\n");
+        fs::write("/etc/reclone/reclone.conf", config).unwrap();
+        mount_at(
+            &self.disk,
+            ROOT,
+            &self.words["kind"],
+            MsFlags::empty(),
+            &self.words["options"],
+        );
+        succeed(self.agent("boot").args(["--root", ROOT]));
+    }
+
+    /// Writes the number of the step and the machine's id past all caches and without a sync: when this returns, the recording
+    /// has it, and no write of the file system became safer by it.
+    fn mark(&self, number: usize) {
+        let id = fs::read_to_string(format!("{DISK}/reclone/keep/etc/machine-id"));
+        let text = format!("{MARK}{number} {}\n", id.unwrap_or_default().trim());
+        let mut block = Block([0; 4096]);
+        block.0[..text.len()].copy_from_slice(text.as_bytes());
+        let mut options = OpenOptions::new();
+        let mut device = options
+            .write(true)
+            .custom_flags(libc::O_DIRECT)
+            .open(&self.disk)
+            .unwrap();
+        device.seek(SeekFrom::End(-(MARKS as i64))).unwrap();
+        device.write_all(&block.0).unwrap();
+    }
+}
+
+/// The disk with this serial number.
+fn disk(serial: &str) -> PathBuf {
+    let name = fs::read_dir("/sys/block").unwrap().find_map(|entry| {
+        let entry = entry.unwrap();
+        let found = fs::read_to_string(entry.path().join("serial")).ok()?;
+        (found.trim() == serial).then(|| entry.file_name())
+    });
+    Path::new("/dev").join(name.unwrap())
+}
+
+fn from(store: u64) -> [String; 4] {
+    [
+        "--store".to_owned(),
+        format!("{STORES}/{store}"),
+        "--key".to_owned(),
+        format!("{STORES}/key.pub"),
+    ]
+}
+
+fn mount_at(source: &Path, place: &str, kind: &str, flags: MsFlags, options: &str) {
+    mount(Some(source), place, Some(kind), flags, Some(options)).unwrap();
+}
+
+fn succeed(command: &mut Command) {
+    let status = command.status().unwrap();
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+/// New files, and one that stays the machine's own; none is synced.
+fn write_as_users_do(name: &str) {
+    fs::write(format!("{ROOT}/etc/hostname"), name).unwrap();
+    fs::write(format!("{ROOT}/srv/drift"), vec![7; 100_000]).unwrap();
+}
+
+fn damage() {
+    let object = fs::read_to_string(format!("{STORES}/{OBJECT}")).unwrap();
+    let path = format!("{POOL}/objects/{object}");
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(DAMAGE, DAMAGE_AT).unwrap();
+    file.sync_all().unwrap();
+}
+
+fn halt() {
+    for place in [ROOT, "/run/initramfs", DISK] {
+        // The kernel lets go of a loop device a moment after its last user.
+        while let Err(error) = umount(place) {
+            assert_eq!(error, Errno::EBUSY, "{place}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+    fs::remove_dir_all("/run/reclone").unwrap();
+}
+
+/// What systemd does at its end, except that the root of the initramfs stays the root.
+fn shut_down() {
+    fs::create_dir_all("/oldroot").unwrap();
+    let none: Option<&str> = None;
+    for (from, to) in [(ROOT, "/oldroot"), (DISK, "/oldroot/run")] {
+        mount(Some(from), to, none, MsFlags::MS_MOVE, none).unwrap();
+    }
+    panic!("{}", Command::new(SHUTDOWN_PROGRAM).arg("poweroff").exec());
+}

@@ -1,0 +1,94 @@
+//! `make power-cut-teeth`: the explorer must notice each barrier that an agent leaves out. The agent is one with the feature
+//! `crash-points`; each barrier is tried on a file system that does not make up for it.
+
+use std::env;
+use std::io::{self, Error};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+
+use qemu_tests::image::project;
+use qemu_tests::power_cut::explore::Workshop;
+use qemu_tests::power_cut::record::{KINDS, Recorder, Recording};
+use qemu_tests::power_cut::stores::Stores;
+use qemu_tests::site::program;
+use reclone::barrier::Barrier;
+
+/// Cuts that are tried at most before a barrier counts as one that nobody misses.
+const POINTS: usize = 3000;
+const SEED: u64 = 1;
+
+fn main() -> ExitCode {
+    match bite() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("power-cut-teeth: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// ext4 writes files out before it lets a rename replace others, and orders all its metadata; XFS does not do the former, btrfs
+/// not the latter.
+fn file_system_for(barrier: Barrier) -> &'static str {
+    match barrier {
+        Barrier::StateWritten | Barrier::Kept | Barrier::Mended => "xfs",
+        Barrier::Named => "btrfs",
+        Barrier::Staged
+        | Barrier::StateNamed
+        | Barrier::Gathered
+        | Barrier::Adopted
+        | Barrier::Replaced => "ext4-4k-ordered",
+    }
+}
+
+/// Whether each one was noticed. `AGENT` is the program, `OMIT` the one barrier to try instead of all.
+fn bite() -> io::Result<bool> {
+    let agent: PathBuf = env::var_os("AGENT")
+        .ok_or_else(|| Error::other("AGENT names no agent with the feature `crash-points`"))?
+        .into();
+    let wanted = env::var("OMIT").unwrap_or_default();
+    let barriers: Vec<Barrier> = Barrier::ALL
+        .into_iter()
+        .filter(|barrier| wanted.is_empty() || barrier.name() == wanted)
+        .collect();
+    let folder = project().join("target/qemu/power-cut");
+    let workshop = Workshop::open(&folder.join("memory"), &program("reclone"))?;
+    let stores = Stores::build(&folder.join("model"))?;
+    let recorder = Recorder::prepare(&folder, &stores)?;
+    let record = |barrier: Barrier| -> io::Result<Recording> {
+        let kind = KINDS
+            .into_iter()
+            .find(|kind| kind.name == file_system_for(barrier));
+        let kind = kind.ok_or_else(|| Error::other("no such file system"))?;
+        recorder.record(kind, &agent, Some(barrier.name()))
+    };
+    // The machines sleep most of the time.
+    let recordings: Vec<io::Result<Recording>> = thread::scope(|scope| {
+        let start = |barrier: &Barrier| {
+            let (barrier, record) = (*barrier, &record);
+            scope.spawn(move || record(barrier))
+        };
+        let running: Vec<_> = barriers.iter().map(start).collect();
+        let died = |_| Err(Error::other("a recording died"));
+        running
+            .into_iter()
+            .map(|recording| recording.join().unwrap_or_else(died))
+            .collect()
+    });
+    let mut all = true;
+    for (barrier, recording) in barriers.iter().zip(recordings) {
+        let outcome = workshop.explore(&recording?, &stores, (POINTS, 1), SEED)?;
+        match outcome.violations.first() {
+            Some(line) => println!("{}: noticed: {line}", barrier.name()),
+            None => println!(
+                "{}: NOT noticed in {} points",
+                barrier.name(),
+                outcome.points
+            ),
+        }
+        all &= !outcome.violations.is_empty();
+    }
+    Ok(all)
+}

@@ -1,0 +1,190 @@
+//! Boots from a disk as a cut left it, the way the next boot would, and holds it against what was promised.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount, umount};
+use reclone::state::State;
+
+use super::record::Kind;
+use super::steps::{After, BEFORE, DAMAGED, DISK, NEWEST, ROOT, STEPS, STORES};
+use super::stores::{Stores, Tree, seen};
+use super::write_log::Epoch;
+
+const NEWEST_AT: &str = "/newest";
+const PAUSE: Duration = Duration::from_micros(200);
+/// A mount that is in use for longer stays in use.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the next boot of a disk is held against.
+pub struct Promise<'a> {
+    before: After,
+    after: After,
+    /// The machine's id, where it was told one.
+    id: &'a str,
+}
+
+impl<'a> Promise<'a> {
+    /// What was promised when this epoch ended: what the steps that were done had brought about, or the one after them.
+    pub fn at(epoch: &'a Epoch) -> Promise<'a> {
+        let before = epoch
+            .done
+            .checked_sub(1)
+            .map_or(BEFORE, |last| STEPS[last].1);
+        Promise {
+            before,
+            after: STEPS.get(epoch.done).map_or(before, |next| next.1),
+            id: &epoch.id,
+        }
+    }
+
+    fn damaged(&self) -> bool {
+        self.before.damaged || self.after.damaged
+    }
+}
+
+/// Mounts the disk, boots from it with no store in reach, then brings it to the newest generation. What is wrong is the inner
+/// error; after an outer one the disk may still be in use.
+pub fn check(
+    device: &str,
+    kind: &Kind,
+    promise: &Promise,
+    stores: &Stores,
+) -> io::Result<Result<(), String>> {
+    let (kind, options) = (Some(kind.kind), Some(kind.options));
+    if let Err(error) = mount(Some(device), ROOT, kind, MsFlags::empty(), options) {
+        return Ok(Err(format!("it can not be mounted: {error}")));
+    }
+    let checked = next_boot(promise, stores).and_then(|pool| catches_up(&pool, promise, stores));
+    leave()?;
+    Ok(checked)
+}
+
+/// Boots what is there. Gives the pool's folder.
+fn next_boot(promise: &Promise, stores: &Stores) -> Result<String, String> {
+    let output = agent(&["boot", "--root", ROOT])?;
+    if !output.status.success() {
+        return match promise.before.current {
+            0 => Ok(format!("{ROOT}/reclone")),
+            _ => Err(format!("it does not boot: {}", said(&output))),
+        };
+    }
+    let pool = format!("{DISK}/reclone");
+    let state = state(&pool)?;
+    let current = state.current.map_or(0, |generation| generation.number);
+    if current != promise.before.current && current != promise.after.current {
+        return Err(format!("generation {current} is current"));
+    }
+    if state.serial < promise.before.serial {
+        return Err(format!("the serial went back to {}", state.serial));
+    }
+    let damaged = stores.damaged.filter(|_| promise.damaged());
+    same(stores.tree(current), &seen(Path::new(ROOT)), damaged)?;
+    let own = |file: &str| fs::read_to_string(format!("{ROOT}/etc/{file}")).unwrap_or_default();
+    let name = own("hostname");
+    if !promise.before.names.contains(&&*name) && !promise.after.names.contains(&&*name) {
+        return Err(format!("the machine's name is {name:?}"));
+    }
+    let id = own("machine-id");
+    if id.len() != 33 || !promise.id.is_empty() && id.trim() != promise.id {
+        return Err(format!("the machine's id is {id:?}"));
+    }
+    Ok(pool)
+}
+
+/// The next sync succeeds, and after it every object is whole, without anything that had to be mended.
+fn catches_up(pool: &str, promise: &Promise, stores: &Stores) -> Result<(), String> {
+    let (store, key) = (format!("{STORES}/{NEWEST}"), format!("{STORES}/key.pub"));
+    let from = ["--pool", pool, "--store", &store, "--key", &key];
+    // A reset begins with a sync, but wants a pool.
+    let verbs = match Path::new(pool).exists() {
+        true => &["reset"][..],
+        false => &["sync", "reset"],
+    };
+    for verb in verbs {
+        let output = agent(&[&[*verb], &from[..]].concat())?;
+        let mended = *verb == "reset"
+            && !promise.damaged()
+            && !said(&output).contains(" whole, 0 were mended");
+        if !output.status.success() || mended {
+            return Err(format!("{verb}: {}", said(&output)));
+        }
+    }
+    let state = state(pool)?;
+    if state.current.map(|it| it.number) != Some(NEWEST) || state.serial != NEWEST {
+        return Err(format!(
+            "it came to {:?}, serial {}",
+            state.current, state.serial
+        ));
+    }
+    let output = agent(&["assemble", "--pool", pool, "--session", "none", NEWEST_AT])?;
+    if !output.status.success() {
+        return Err(format!("assemble: {}", said(&output)));
+    }
+    same(stores.tree(NEWEST), &seen(Path::new(NEWEST_AT)), None)
+}
+
+fn agent(arguments: &[&str]) -> Result<Output, String> {
+    Command::new("/reclone")
+        .args(arguments)
+        .output()
+        .map_err(|error| error.to_string())
+}
+
+fn said(output: &Output) -> String {
+    let text = [&output.stdout[..], &output.stderr].concat();
+    String::from_utf8_lossy(&text).trim().to_owned()
+}
+
+fn state(pool: &str) -> Result<State, String> {
+    let text = fs::read_to_string(format!("{pool}/state")).map_err(|error| error.to_string())?;
+    State::parse(&text).map_err(|error| error.to_string())
+}
+
+/// Whether a tree is what it should be; [`DAMAGED`] may have the content `damaged` instead.
+fn same(wanted: &Tree, found: &Tree, damaged: Option<u64>) -> Result<(), String> {
+    for path in wanted.keys().chain(found.keys()) {
+        let (left, mut right) = (wanted.get(path), found.get(path).cloned());
+        if let (Some(left), Some(right)) = (left, &mut right)
+            && path == Path::new(DAMAGED)
+            && damaged.is_some()
+            && right.content == damaged
+        {
+            right.content = left.content;
+        }
+        if left != right.as_ref() {
+            let path = path.display();
+            return Err(format!("{path} is {right:?} instead of {left:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Unmounts everything that the boot mounted, and the disk.
+fn leave() -> io::Result<()> {
+    let end = Instant::now() + PATIENCE;
+    for place in [NEWEST_AT, ROOT, "/run/initramfs", DISK] {
+        loop {
+            match umount(place) {
+                Ok(()) => {}
+                // The kernel lets go of a loop device a moment after its last user, and of a file when the program that the
+                // other worker is just starting has closed what it inherited.
+                Err(Errno::EBUSY) if Instant::now() < end => thread::sleep(PAUSE),
+                Err(Errno::EINVAL | Errno::ENOENT) => break,
+                Err(error) => return Err(io::Error::other(format!("{place}: {error}"))),
+            }
+        }
+    }
+    for folder in ["/run/reclone", "/run/systemd"] {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! Takes a recording through its cuts, on all processors. Each worker has a mount namespace with a small root of its own, as in
+//! an initramfs, and a loop device whose file is in memory.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::chroot;
+
+use super::check::{Promise, check};
+use super::cuts::{Cut, choose};
+use super::record::Recording;
+use super::stores::Stores;
+use crate::image::run;
+
+/// What came out.
+pub struct Outcome {
+    /// How many cuts were tried.
+    pub points: usize,
+    /// What was wrong, each with its cut.
+    pub violations: Vec<String>,
+}
+
+/// Where disks are in memory; it goes with the program.
+pub struct Workshop {
+    folder: PathBuf,
+    agent: PathBuf,
+}
+
+impl Workshop {
+    /// Makes it at `folder`, in a mount namespace of this program alone: call it before there are threads. `agent` is what boots
+    /// after a cut.
+    pub fn open(folder: &Path, agent: &Path) -> io::Result<Workshop> {
+        fs::create_dir_all(folder)?;
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let none: Option<&str> = None;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        mount_new("tmpfs", folder)?;
+        Ok(Workshop {
+            folder: folder.to_owned(),
+            agent: agent.to_owned(),
+        })
+    }
+
+    /// Tries at most `wanted` cuts of a recording, until `enough` of them were violations; `seed` begins what is left to chance.
+    pub fn explore(
+        &self,
+        recording: &Recording,
+        stores: &Stores,
+        (wanted, enough): (usize, usize),
+        seed: u64,
+    ) -> io::Result<Outcome> {
+        let cuts = choose(&recording.epochs, wanted, seed);
+        // A worker waits for the kernel half of its time.
+        let workers = 2 * thread::available_parallelism().map_or(1, usize::from);
+        let found = AtomicUsize::new(0);
+        let job = Job {
+            recording,
+            stores,
+            enough,
+            found: &found,
+        };
+        let shares: Vec<Vec<&Cut>> = (0..workers)
+            .map(|worker| cuts.iter().skip(worker).step_by(workers).collect())
+            .collect();
+        // Here, for the workers' own roots have no program that detaches loop devices.
+        let size = recording.image.size();
+        let workers: Vec<Worker> = (0..workers)
+            .map(|number| Worker::prepare(self, number, size))
+            .collect::<io::Result<_>>()?;
+        let results = thread::scope(|scope| {
+            let start = |(worker, share): (_, _)| {
+                let (worker, job): (&Worker, _) = (worker, &job);
+                scope.spawn(move || worker.run(job, share))
+            };
+            let running: Vec<_> = workers.iter().zip(shares).map(start).collect();
+            let died = || Err(io::Error::other("a worker died"));
+            running
+                .into_iter()
+                .map(|worker| worker.join().unwrap_or_else(|_| died()))
+                .collect::<io::Result<Vec<Outcome>>>()
+        })?;
+        Ok(Outcome {
+            points: results.iter().map(|it| it.points).sum(),
+            violations: results.into_iter().flat_map(|it| it.violations).collect(),
+        })
+    }
+}
+
+struct Job<'a> {
+    recording: &'a Recording,
+    stores: &'a Stores,
+    enough: usize,
+    found: &'a AtomicUsize,
+}
+
+/// A loop device and the root that its disk is booted in.
+struct Worker {
+    disk: File,
+    device: LoopDevice,
+    root: PathBuf,
+    agent: PathBuf,
+}
+
+impl Worker {
+    fn prepare(workshop: &Workshop, number: usize, size: u64) -> io::Result<Worker> {
+        let path = workshop.folder.join(format!("disk-{number}"));
+        let disk = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)?;
+        disk.set_len(size)?;
+        Ok(Worker {
+            device: LoopDevice::attach(&path)?,
+            disk,
+            root: workshop.folder.join(format!("root-{number}")),
+            agent: workshop.agent.clone(),
+        })
+    }
+
+    fn run(&self, job: &Job, cuts: Vec<&Cut>) -> io::Result<Outcome> {
+        self.enter(&job.stores.folder)?;
+        let Recording {
+            kind,
+            image,
+            epochs,
+        } = job.recording;
+        let mut image = image.clone();
+        let mut outcome = Outcome {
+            points: 0,
+            violations: Vec::new(),
+        };
+        let mut at = 0;
+        for cut in cuts {
+            if job.found.load(Ordering::Relaxed) >= job.enough {
+                break;
+            }
+            for epoch in &epochs[at..cut.epoch] {
+                for write in &epoch.writes {
+                    image.write(write.offset, &write.data);
+                }
+            }
+            at = cut.epoch;
+            let epoch = &epochs[at];
+            let undo = cut
+                .pieces(epoch)
+                .map(|(offset, piece)| image.write(offset, piece))
+                .collect();
+            image.restore(&self.disk)?;
+            image.undo(undo);
+            outcome.points += 1;
+            if let Err(wrong) = check(&self.device.path, kind, &Promise::at(epoch), job.stores)? {
+                job.found.fetch_add(1, Ordering::Relaxed);
+                let line = format!(
+                    "{}, {}, {} steps done: {wrong}",
+                    kind.name,
+                    cut.describe(epoch),
+                    epoch.done
+                );
+                outcome.violations.push(line);
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Makes this thread's root one that has the agent, the stores and the kernel's file systems, and no more.
+    fn enter(&self, stores: &Path) -> io::Result<()> {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        for name in [
+            "dev",
+            "proc",
+            "sys",
+            "run",
+            "root",
+            "newest",
+            "stores",
+            "etc/reclone",
+        ] {
+            fs::create_dir_all(self.root.join(name))?;
+        }
+        fs::copy(&self.agent, self.root.join("reclone"))?;
+        let config = "store = /nowhere\nkey = /stores/key.pub\n";
+        fs::write(self.root.join("etc/reclone/reclone.conf"), config)?;
+        mount_new("proc", &self.root.join("proc"))?;
+        mount_new("sysfs", &self.root.join("sys"))?;
+        mount_new("tmpfs", &self.root.join("run"))?;
+        bind(Path::new("/dev"), &self.root.join("dev"))?;
+        bind(stores, &self.root.join("stores"))?;
+        chroot(&self.root)?;
+        std::env::set_current_dir("/")
+    }
+}
+
+struct LoopDevice {
+    path: String,
+}
+
+impl LoopDevice {
+    fn attach(file: &Path) -> io::Result<LoopDevice> {
+        let said = run(Command::new("losetup").args(["--find", "--show"]).arg(file))?;
+        Ok(LoopDevice {
+            path: said.trim().to_owned(),
+        })
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = run(Command::new("losetup").arg("--detach").arg(&self.path));
+    }
+}
+
+fn mount_new(kind: &str, place: &Path) -> io::Result<()> {
+    let none: Option<&str> = None;
+    Ok(mount(
+        Some(kind),
+        place,
+        Some(kind),
+        MsFlags::empty(),
+        none,
+    )?)
+}
+
+fn bind(from: &Path, to: &Path) -> io::Result<()> {
+    let none: Option<&str> = None;
+    Ok(mount(Some(from), to, none, MsFlags::MS_BIND, none)?)
+}

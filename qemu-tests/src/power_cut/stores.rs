@@ -1,0 +1,147 @@
+//! The model of the recorded clone: four generations, each with the store as it was when that was the newest.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use reclone_format::object_id_of;
+
+use super::steps::{DAMAGE, DAMAGE_AT, DAMAGED, NEWEST, OBJECT};
+use super::tree_compare::{Seen, look};
+use crate::image::run;
+use crate::site::program;
+
+/// What the clone has of its own, whatever the model has: nothing is compared there.
+const OWN: [&str; 3] = ["etc/hostname", "etc/machine-id", "etc/fstab"];
+
+/// A tree as it was looked at, without the clone's own files.
+pub type Tree = BTreeMap<PathBuf, Seen>;
+
+/// Four stores in a folder, and what their newest generations look like.
+pub struct Stores {
+    /// The folder: `1` to `4`, the public key, the name of the object that gets damaged.
+    pub folder: PathBuf,
+    trees: Vec<Tree>,
+    /// What is read of [`DAMAGED`] while it is damaged.
+    pub damaged: Option<u64>,
+}
+
+impl Stores {
+    /// Builds them below `folder`, which is replaced.
+    pub fn build(folder: &Path) -> io::Result<Stores> {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+        let (tree, store, key) = (
+            folder.join("tree"),
+            folder.join("store"),
+            folder.join("key"),
+        );
+        let stores = folder.join("stores");
+        fs::create_dir_all(&tree)?;
+        fs::create_dir_all(&stores)?;
+        run(Command::new(program("reclone-model"))
+            .arg("init")
+            .arg(&store)
+            .arg("--key")
+            .arg(&key))?;
+        fs::copy(folder.join("key.pub"), stores.join("key.pub"))?;
+        let mut trees = Vec::new();
+        let mut damaged = None;
+        for number in 1..=NEWEST {
+            change(&tree, number)?;
+            let mut publish = Command::new(program("reclone-model"));
+            run(publish
+                .arg("publish")
+                .arg("--from")
+                .arg(&tree)
+                .arg("--key")
+                .arg(&key)
+                .arg(&store))?;
+            run(Command::new("cp")
+                .arg("-a")
+                .arg(&store)
+                .arg(stores.join(number.to_string())))?;
+            trees.push(seen(&tree));
+            let file = tree.join(DAMAGED);
+            if file.exists() {
+                File::options()
+                    .write(true)
+                    .open(&file)?
+                    .write_all_at(DAMAGE, DAMAGE_AT)?;
+                damaged = seen(&tree)
+                    .get(Path::new(DAMAGED))
+                    .and_then(|seen| seen.content);
+            }
+        }
+        let object = object_id_of(&content_of(DAMAGED, 3));
+        fs::write(stores.join(OBJECT), object.pool_path())?;
+        Ok(Stores {
+            folder: stores,
+            trees,
+            damaged,
+        })
+    }
+
+    /// What a generation looks like.
+    pub fn tree(&self, generation: u64) -> &Tree {
+        &self.trees[generation as usize - 1]
+    }
+}
+
+/// What is at `root`, without the clone's own files.
+pub fn seen(root: &Path) -> Tree {
+    let mut tree = look(root);
+    tree.retain(|path, _| !OWN.iter().any(|own| path == Path::new(own)));
+    tree
+}
+
+/// Makes the tree the next generation's.
+fn change(tree: &Path, number: u64) -> io::Result<()> {
+    if number == 1 {
+        for folder in ["etc", "run", "srv", "usr/bin", "var/empty"] {
+            fs::create_dir_all(tree.join(folder))?;
+        }
+        fs::set_permissions(tree.join("var/empty"), fs::Permissions::from_mode(0o1777))?;
+        fs::write(tree.join("etc/hostname"), "model\n")?;
+        for name in 0..24 {
+            let name = format!("usr/bin/{name}");
+            fs::write(tree.join(&name), content_of(&name, 1))?;
+        }
+        symlink("../usr/bin/1", tree.join("etc/link"))?;
+        fs::hard_link(tree.join("usr/bin/2"), tree.join("usr/bin/two"))?;
+    }
+    // A third of the programs is new in each generation, and some come and go.
+    for name in (0..24).filter(|name| name % 3 == number % 3) {
+        let name = format!("usr/bin/{name}");
+        fs::write(tree.join(&name), content_of(&name, number))?;
+    }
+    let names = ["first", "second", "third", "fourth"];
+    for (name, generation) in names.iter().zip(1..) {
+        let path = tree.join("srv").join(name);
+        match generation == number {
+            true => fs::write(path, content_of(&format!("srv/{name}"), number))?,
+            false if path.exists() => fs::remove_file(path)?,
+            false => {}
+        }
+    }
+    fs::write(tree.join("etc/version"), format!("{number}\n"))
+}
+
+/// Bytes that no compression makes fewer, of a length of their own for each file.
+fn content_of(name: &str, generation: u64) -> Vec<u8> {
+    let seed = name
+        .bytes()
+        .fold(generation, |sum, byte| sum * 31 + u64::from(byte));
+    let mut chance = fastrand::Rng::with_seed(seed);
+    let length = match name.starts_with("srv/") {
+        true => 60_000,
+        false => chance.usize(1..9000),
+    };
+    std::iter::repeat_with(|| chance.u8(..))
+        .take(length)
+        .collect()
+}
