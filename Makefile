@@ -14,8 +14,9 @@ build: setup
 check: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --package reclone --features crash-points -- -D warnings
+	cargo clippy --package reclone --all-targets --features crash-points -- -D warnings
 	cargo test --workspace --exclude qemu-tests
+	cargo test --package reclone --features crash-points --test killed
 	shellcheck $(SCRIPTS)
 
 demo: build
