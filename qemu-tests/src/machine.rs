@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::console::Console;
@@ -12,6 +13,8 @@ use crate::console::Console;
 pub const FIRMWARE: &str = "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd";
 /// No boot takes longer, even beside a busy neighbour.
 pub const DEADLINE: Duration = Duration::from_secs(240);
+/// A result that took longer to be written is lost.
+const RESULTS_DEADLINE: Duration = Duration::from_secs(20);
 /// The size of the disk for results, in bytes.
 const RESULTS: u64 = 1 << 20;
 /// That disk in the machine. The names of disks change with their order, so it is found by its serial number, which the
@@ -69,6 +72,7 @@ pub struct Machine {
     /// The serial line.
     pub console: Console,
     results: PathBuf,
+    reports: u32,
     started: Instant,
 }
 
@@ -99,6 +103,7 @@ impl Machine {
             child,
             console,
             results,
+            reports: 0,
             started,
         })
     }
@@ -116,23 +121,27 @@ impl Machine {
     /// the console, where the kernel may speak in between.
     pub fn report(&mut self, script: &str) -> io::Result<String> {
         let script = script.replace('\n', "; ");
+        self.reports += 1;
+        let number = self.reports;
         // With what every shell has in itself: an initramfs may have little else. A dot, for `$()` takes the last newlines
-        // away. The kernel writes a disk's data out when the last who had it open closes it.
+        // away. Where there is no `sync`, the kernel writes out when the last who has the disk open closes it; that may be udev.
         let command = format!(
-            "{FIND_RESULTS}; t=$({{ {script}; }} 2>&1; echo .); printf '%s\\n%s' ${{#t}} \"$t\" >$r"
+            "{FIND_RESULTS}; t=$({{ {script}; }} 2>&1; echo .); \
+             printf '%s %s\\n%s' {number} ${{#t}} \"$t\" >$r; sync 2>/dev/null"
         );
         self.console.ask(&command)?;
-        let text = fs::read(&self.results)?;
-        let text = String::from_utf8_lossy(&text);
-        let (length, text) = text.split_once('\n').unwrap_or_default();
-        let length: Option<usize> = length.trim().parse().ok();
-        let text = length.and_then(|length| text.get(..length)?.strip_suffix('.'));
-        match text {
-            Some(text) => Ok(text.to_owned()),
-            None => Err(io::Error::other(format!(
-                "No results came of: {command}\n{}",
-                self.console.transcript
-            ))),
+        let end = Instant::now() + RESULTS_DEADLINE;
+        loop {
+            if let Some(text) = result(&fs::read(&self.results)?, number) {
+                return Ok(text);
+            }
+            if Instant::now() > end {
+                return Err(io::Error::other(format!(
+                    "No results came of: {command}\n{}",
+                    self.console.transcript
+                )));
+            }
+            thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -151,6 +160,16 @@ impl Machine {
             said: std::mem::take(&mut self.console.transcript),
         })
     }
+}
+
+/// The result of this number, if it is there: the number, the length and a newline come before it, a dot after it.
+fn result(disk: &[u8], number: u32) -> Option<String> {
+    let text = String::from_utf8_lossy(disk);
+    let (first, text) = text.split_once('\n')?;
+    let (found, length) = first.split_once(' ')?;
+    let length: usize = length.parse().ok()?;
+    let text = text.get(..length)?.strip_suffix('.')?;
+    (found == number.to_string()).then(|| text.to_owned())
 }
 
 /// The command that boots `boot`, with its console on pipes.

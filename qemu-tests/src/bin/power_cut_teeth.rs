@@ -9,7 +9,7 @@ use std::thread;
 
 use qemu_tests::image::project;
 use qemu_tests::power_cut::explore::Workshop;
-use qemu_tests::power_cut::record::{KINDS, Recorder, Recording};
+use qemu_tests::power_cut::record::{KINDS, Omission, Recorder, Recording};
 use qemu_tests::power_cut::stores::Stores;
 use qemu_tests::site::program;
 use reclone::barrier::Barrier;
@@ -29,17 +29,24 @@ fn main() -> ExitCode {
     }
 }
 
-/// ext4 writes files out before it lets a rename replace others, and orders all its metadata; XFS does not do the former, btrfs
-/// not the latter.
-fn file_system_for(barrier: Barrier) -> &'static str {
+/// Where a barrier is missed: on which of [`KINDS`], mounted how, and with which pause at the other barriers, in milliseconds.
+///
+/// ext4 writes a file out before a rename replaces another with it, unless told not to, and orders all its metadata. XFS does not do
+/// the former, but shares the blocks of copies. btrfs does not order names that are not synced, but writes everything each
+/// second here. Longer than that second, a pause has the names written and not yet the contents.
+fn missed_on(barrier: Barrier) -> (&'static str, Option<&'static str>, u32) {
     match barrier {
-        Barrier::StateWritten | Barrier::Kept | Barrier::Mended => "xfs",
-        Barrier::Named => "btrfs",
-        Barrier::Staged
-        | Barrier::StateNamed
-        | Barrier::Gathered
-        | Barrier::Adopted
-        | Barrier::Replaced => "ext4-4k-ordered",
+        Barrier::StateWritten | Barrier::Mended => ("xfs", None, 1300),
+        Barrier::Named => ("btrfs", None, 0),
+        Barrier::Kept => {
+            let options = "data=ordered,commit=1,noauto_da_alloc";
+            ("ext4-4k-ordered", Some(options), 1300)
+        }
+        // No journal is to be written between this and the end of the boot.
+        Barrier::Adopted => ("ext4-4k-ordered", Some("data=ordered,commit=60"), 0),
+        Barrier::Staged | Barrier::StateNamed | Barrier::Gathered | Barrier::Replaced => {
+            ("ext4-4k-ordered", None, 1300)
+        }
     }
 }
 
@@ -58,11 +65,12 @@ fn bite() -> io::Result<bool> {
     let stores = Stores::build(&folder.join("model"))?;
     let recorder = Recorder::prepare(&folder, &stores)?;
     let record = |barrier: Barrier| -> io::Result<Recording> {
-        let kind = KINDS
-            .into_iter()
-            .find(|kind| kind.name == file_system_for(barrier));
-        let kind = kind.ok_or_else(|| Error::other("no such file system"))?;
-        recorder.record(kind, &agent, Some(barrier.name()))
+        let (name, options, pause) = missed_on(barrier);
+        let kind = KINDS.into_iter().find(|kind| kind.name == name);
+        let mut kind = kind.ok_or_else(|| Error::other("no such file system"))?;
+        kind.options = options.unwrap_or(kind.options);
+        let name = barrier.name();
+        recorder.record(kind, &agent, Some(Omission { name, pause }))
     };
     // The machines sleep most of the time.
     let recordings: Vec<io::Result<Recording>> = thread::scope(|scope| {

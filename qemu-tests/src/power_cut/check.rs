@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
@@ -60,9 +61,12 @@ pub fn check(
     if let Err(error) = mount(Some(device), ROOT, kind, MsFlags::empty(), options) {
         return Ok(Err(format!("it can not be mounted: {error}")));
     }
-    let checked = next_boot(promise, stores).and_then(|pool| catches_up(&pool, promise, stores));
+    // A tree that can not be read to its end is a violation like any other.
+    let checked = catch_unwind(AssertUnwindSafe(|| {
+        next_boot(promise, stores).and_then(|pool| catches_up(&pool, promise, stores))
+    }));
     leave()?;
-    Ok(checked)
+    Ok(checked.unwrap_or_else(|_| Err("the tree can not be read".to_owned())))
 }
 
 /// Boots what is there. Gives the pool's folder.

@@ -16,8 +16,14 @@ use crate::initramfs::System;
 const DEADLINE: &str = "200";
 /// The size of the log's file, which is sparse.
 const LOG: u64 = 1 << 30;
-/// How long a machine with a barrier left out waits at the others, in milliseconds: longer than the journals' intervals.
-const PAUSE: u32 = 1300;
+/// A barrier that the recorded agent leaves out.
+#[derive(Clone, Copy, Debug)]
+pub struct Omission {
+    /// Its name.
+    pub name: &'static str,
+    /// How long the agent waits at each other one, in milliseconds.
+    pub pause: u32,
+}
 
 /// A file system that clones have.
 #[derive(Clone, Copy, Debug)]
@@ -123,9 +129,16 @@ impl Recorder {
         })
     }
 
-    /// Records the machine with this file system and this agent, which leaves out the barrier `omit`.
-    pub fn record(&self, kind: Kind, agent: &Path, omit: Option<&str>) -> io::Result<Recording> {
-        let name = omit.map_or(kind.name.to_owned(), |omit| format!("{}-{omit}", kind.name));
+    /// Records the machine with this file system and this agent, which leaves out a barrier if it is told to and can.
+    pub fn record(
+        &self,
+        kind: Kind,
+        agent: &Path,
+        omit: Option<Omission>,
+    ) -> io::Result<Recording> {
+        let name = omit.map_or(kind.name.to_owned(), |omit| {
+            format!("{}-{}", kind.name, omit.name)
+        });
         let [initrd, disk, log, said] = ["initrd", "img", "writes", "console"]
             .map(|extension| self.folder.join(format!("{name}.{extension}")));
         self.make_initrd(&initrd, agent)?;
@@ -133,7 +146,8 @@ impl Recorder {
         let image = Image::read(&File::open(&disk)?, kind.size)?;
         File::create(&log)?.set_len(LOG)?;
         let omit = omit.map_or(String::new(), |omit| {
-            format!("cut.RECLONE_OMIT={omit} cut.RECLONE_PAUSE={PAUSE}")
+            let Omission { name, pause } = omit;
+            format!("cut.RECLONE_OMIT={name} cut.RECLONE_PAUSE={pause}")
         });
         let words = format!(
             "console=ttyS0 quiet panic=-1 oops=panic cut.kind={} cut.options={} {omit}",
