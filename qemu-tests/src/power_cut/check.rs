@@ -186,7 +186,10 @@ fn leave() -> io::Result<()> {
     }
     for folder in ["/run/reclone", "/run/systemd"] {
         match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+                return Err(io::Error::other(format!("{folder}: {error}; {mounts}")));
+            }
             _ => {}
         }
     }
