@@ -36,13 +36,11 @@ matrix: build
 
 # Records a clone's writes on every file system and boots from its disk as any power cut could have left it. POINTS=n bounds how
 # many cuts are tried, KINDS=xfs, for one, takes file systems with that in their name, SEED=n repeats a run.
-power-cut: build
+power-cut power-cut-quick: build
 	cargo build --quiet --package qemu-tests --bins
 	POINTS=$(POINTS) KINDS=$(KINDS) SEED=$(SEED) cargo run --quiet --package qemu-tests --bin power_cut
-
-power-cut-quick: build
-	cargo build --quiet --package qemu-tests --bins
-	POINTS=1000 KINDS=ext4-4k-ordered,xfs cargo run --quiet --package qemu-tests --bin power_cut
+power-cut-quick: POINTS = 1000
+power-cut-quick: KINDS = ext4-4k-ordered,xfs
 
 # The test of that test: an agent that leaves out a barrier must be noticed.
 power-cut-teeth: build

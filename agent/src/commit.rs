@@ -62,6 +62,7 @@ fn is_occupied(error: &io::Error) -> bool {
     )
 }
 
-fn rename(from: &Path, to: &Path) -> Result<()> {
+/// Gives a file its final name. Syncs nothing.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(Error::system("can not move", from))
 }

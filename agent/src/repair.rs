@@ -1,14 +1,12 @@
 //! Fetches again what [`crate::verify`] found damaged. A store gives the objects of its newest generation; what only an
 //! older one needs may be gone from it.
 
-use std::fs;
-
 use log::{info, warn};
 use reclone_format::{Head, ObjectId, PackedObject};
 
 use crate::accept::read_head;
 use crate::barrier::Barrier;
-use crate::commit::move_objects;
+use crate::commit::{move_objects, rename};
 use crate::error::{Error, Result};
 use crate::fetch::{Transfer, Watcher};
 use crate::follow::Follow;
@@ -96,6 +94,13 @@ fn needs(pool: &Pool, state: &State, id: &ObjectId) -> Result<bool> {
     Ok(objects_of(&path)?.contains(id))
 }
 
+/// Puts what is mended in the place of what is damaged: a cut leaves one or the other.
+fn replace(pool: &Pool, rename_all: impl FnOnce() -> Result<()>) -> Result<()> {
+    pool.sync(Barrier::Mended)?;
+    rename_all()?;
+    pool.sync(Barrier::Replaced)
+}
+
 fn mend_manifests(
     pool: &Pool,
     follow: &Follow,
@@ -113,14 +118,10 @@ fn mend_manifests(
         let staging = Staging::open(pool)?;
         fetch_manifest(&*follow.store, head, &staging.manifest())?;
         write_image(&staging.manifest(), &staging.image())?;
-        pool.sync(Barrier::Mended)?;
-        for (from, to) in [
-            (staging.manifest(), pool.manifest(generation.number)),
-            (staging.image(), pool.image(generation.number)),
-        ] {
-            fs::rename(&from, &to).map_err(Error::system("can not move", &from))?;
-        }
-        pool.sync(Barrier::Replaced)?;
+        replace(pool, || {
+            rename(&staging.manifest(), &pool.manifest(generation.number))?;
+            rename(&staging.image(), &pool.image(generation.number))
+        })?;
         info!("mended the manifest of generation {}", generation.number);
     }
     Ok(())
@@ -160,9 +161,7 @@ fn mend_objects(
         watcher,
     };
     transfer.run(&plan)?;
-    pool.sync(Barrier::Mended)?;
-    move_objects(&staging.objects(), &pool.objects())?;
-    pool.sync(Barrier::Replaced)?;
+    replace(pool, || move_objects(&staging.objects(), &pool.objects()))?;
     info!("mended {} objects", damage.objects.len());
     staging.clear()
 }
@@ -174,9 +173,7 @@ fn mend_images(pool: &Pool, damage: &Damage) -> Result<()> {
             pool.image(*number).with_extension("new"),
         );
         write_image(&pool.manifest(*number), &fresh)?;
-        pool.sync(Barrier::Mended)?;
-        fs::rename(&fresh, &image).map_err(Error::system("can not move", &fresh))?;
-        pool.sync(Barrier::Replaced)?;
+        replace(pool, || rename(&fresh, &image))?;
         info!("mended the image of generation {number}");
     }
     Ok(())

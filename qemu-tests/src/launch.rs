@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crate::machine::{Boot, Loader, Machine};
+use crate::machine::{Boot, Loader, Machine, USER_NETWORK};
 use crate::site::Site;
 
 /// The variables of the firmware, as Debian's package `ovmf` has them.
@@ -33,7 +33,7 @@ impl<'a> Launch<'a> {
             firmware: false,
             drive: None,
             more: Vec::new(),
-            network: vec!["user,id=n".to_owned()],
+            network: vec![USER_NETWORK.to_owned()],
             options: Vec::new(),
         }
     }
@@ -75,9 +75,9 @@ impl<'a> Launch<'a> {
     }
 
     /// Adds options of QEMU, a word each.
-    pub fn with_options(mut self, options: &[&str]) -> Self {
+    pub fn with_options(mut self, options: &[impl AsRef<str>]) -> Self {
         self.options
-            .extend(options.iter().map(|word| (*word).to_owned()));
+            .extend(options.iter().map(|word| word.as_ref().to_owned()));
         self
     }
 

@@ -10,6 +10,7 @@ pub mod launch;
 pub mod layout;
 pub mod machine;
 pub mod matrix;
+mod poll;
 pub mod pool;
 pub mod power_cut;
 pub mod screen;

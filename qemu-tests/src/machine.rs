@@ -4,17 +4,17 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::console::Console;
+use crate::poll::poll;
 
 /// The option of `-drive` that makes a machine start by UEFI.
 pub const FIRMWARE: &str = "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// QEMU's user-mode network, as an option of `-netdev`.
+pub const USER_NETWORK: &str = "user,id=n";
 /// No boot takes longer, even beside a busy neighbour.
 pub const DEADLINE: Duration = Duration::from_secs(240);
-/// A result that took longer to be written is lost.
-const RESULTS_DEADLINE: Duration = Duration::from_secs(20);
 /// The size of the disk for results, in bytes.
 const RESULTS: u64 = 1 << 20;
 /// That disk in the machine. The names of disks change with their order, so it is found by its serial number, which the
@@ -130,19 +130,11 @@ impl Machine {
              printf '%s %s\\n%s' {number} ${{#t}} \"$t\" >$r; sync 2>/dev/null"
         );
         self.console.ask(&command)?;
-        let end = Instant::now() + RESULTS_DEADLINE;
-        loop {
-            if let Some(text) = result(&fs::read(&self.results)?, number) {
-                return Ok(text);
-            }
-            if Instant::now() > end {
-                return Err(io::Error::other(format!(
-                    "No results came of: {command}\n{}",
-                    self.console.transcript
-                )));
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
+        let answer = poll(|| result(&fs::read(&self.results).ok()?, number));
+        answer.ok_or_else(|| {
+            let said = &self.console.transcript;
+            io::Error::other(format!("No results came of: {command}\n{said}"))
+        })
     }
 
     /// Shuts the system down in order.

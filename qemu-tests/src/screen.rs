@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::image::run;
+use crate::poll::poll;
 
 /// Letters of the console are too small to be read as they are.
 const ENLARGED: usize = 3;
@@ -56,27 +57,16 @@ impl Screen {
             _ => {}
         }
         // QEMU listens, and writes the picture, when it finds the time.
-        let mut monitor = poll(|| UnixStream::connect(&self.monitor).ok())?;
+        let silent = || io::Error::other("QEMU takes no picture of the screen");
+        let monitor = poll(|| UnixStream::connect(&self.monitor).ok());
+        let mut monitor = monitor.ok_or_else(silent)?;
         writeln!(monitor, "screendump {}", self.picture.display())?;
-        let large = poll(|| enlarge(&fs::read(&self.picture).ok()?))?;
+        let large = poll(|| enlarge(&fs::read(&self.picture).ok()?)).ok_or_else(silent)?;
         let file = self.picture.with_extension("large.ppm");
         fs::write(&file, large)?;
         run(Command::new("tesseract")
             .arg(&file)
             .args(["-", "--psm", "6"]))
-    }
-}
-
-fn poll<T>(mut attempt: impl FnMut() -> Option<T>) -> io::Result<T> {
-    let end = Instant::now() + Duration::from_secs(20);
-    loop {
-        match attempt() {
-            Some(got) => return Ok(got),
-            None if Instant::now() > end => {
-                return Err(io::Error::other("QEMU takes no picture of the screen"));
-            }
-            None => std::thread::sleep(Duration::from_millis(50)),
-        }
     }
 }
 

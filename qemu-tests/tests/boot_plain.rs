@@ -3,7 +3,7 @@
 
 use qemu_tests::image::{Tree, is_clean, project};
 use qemu_tests::initramfs::System;
-use qemu_tests::machine::{Boot, Loader, Machine};
+use qemu_tests::machine::{Boot, Loader, Machine, USER_NETWORK};
 
 #[test]
 fn a_plain_disk_boots_without_a_failed_unit_and_powers_off_clean() {
@@ -23,7 +23,7 @@ fn a_plain_disk_boots_without_a_failed_unit_and_powers_off_clean() {
         disk: &disk,
         drive: None,
         more: &[],
-        network: &["user,id=n".to_owned()],
+        network: &[USER_NETWORK.to_owned()],
         options: &[],
         show: false,
     };

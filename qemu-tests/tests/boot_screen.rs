@@ -15,12 +15,10 @@ fn shows(site: &Site, options: &[&str], words: &str, wanted: &[&str]) {
     site.copy("plain.img", "clone.img").unwrap();
     let server = StallingServer::start(&site.store()).unwrap();
     let file = site.path("clone.img");
-    let screen = Screen::options(&file);
-    let screen: Vec<&str> = screen.iter().map(String::as_str).collect();
     let _machine = site
         .machine("clone.img")
         .words(&format!("{} {words}", store_word(server.url())))
-        .with_options(&screen)
+        .with_options(&Screen::options(&file))
         .with_options(options)
         .start()
         .unwrap();

@@ -7,10 +7,7 @@ use std::io::{self, Error};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use qemu_tests::image::project;
-use qemu_tests::power_cut::explore::Workshop;
-use qemu_tests::power_cut::record::{KINDS, Recorder};
-use qemu_tests::power_cut::stores::Stores;
+use qemu_tests::power_cut::{self, record::KINDS};
 use qemu_tests::site::program;
 
 const POINTS: usize = 24_000;
@@ -32,11 +29,8 @@ fn explore() -> io::Result<usize> {
     let points = number("POINTS", POINTS as u64)? as usize;
     let seed = number("SEED", u64::from(std::process::id()))?;
     let wanted = env::var("KINDS").unwrap_or_default();
-    let folder = project().join("target/qemu/power-cut");
     let agent = program("reclone");
-    let workshop = Workshop::open(&folder.join("memory"), &agent)?;
-    let stores = Stores::build(&folder.join("model"))?;
-    let recorder = Recorder::prepare(&folder, &stores)?;
+    let (workshop, stores, recorder) = power_cut::prepare()?;
     let kinds: Vec<_> = KINDS
         .into_iter()
         .filter(|kind| wanted.split(',').any(|part| kind.name.contains(part)))

@@ -12,11 +12,10 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::mount::{MsFlags, mount, umount};
+use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use qemu_tests::power_cut::steps::{
-    DAMAGE, DAMAGE_AT, DISK, MARK, MARKS, OBJECT, ROOT, STEPS, STORES, Step,
+    DAMAGE, DAMAGE_AT, DISK, MARK, MARKS, OBJECT, ROOT, STEPS, STORES, Step, unmount,
 };
 
 const AGENT: &str = "/usr/sbin/reclone";
@@ -191,11 +190,7 @@ fn damage() {
 
 fn halt() {
     for place in [ROOT, "/run/initramfs", DISK] {
-        // The kernel lets go of a loop device a moment after its last user.
-        while let Err(error) = umount(place) {
-            assert_eq!(error, Errno::EBUSY, "{place}");
-            thread::sleep(Duration::from_millis(10));
-        }
+        unmount(place).unwrap();
     }
     fs::remove_dir_all("/run/reclone").unwrap();
 }

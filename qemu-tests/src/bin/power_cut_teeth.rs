@@ -7,11 +7,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
-use qemu_tests::image::project;
-use qemu_tests::power_cut::explore::Workshop;
-use qemu_tests::power_cut::record::{KINDS, Omission, Recorder, Recording};
-use qemu_tests::power_cut::stores::Stores;
-use qemu_tests::site::program;
+use qemu_tests::power_cut;
+use qemu_tests::power_cut::record::{KINDS, Omission, Recording};
 use reclone::barrier::Barrier;
 
 /// Cuts that are tried at most before a barrier counts as one that nobody misses.
@@ -60,10 +57,7 @@ fn bite() -> io::Result<bool> {
         .into_iter()
         .filter(|barrier| wanted.is_empty() || barrier.name() == wanted)
         .collect();
-    let folder = project().join("target/qemu/power-cut");
-    let workshop = Workshop::open(&folder.join("memory"), &program("reclone"))?;
-    let stores = Stores::build(&folder.join("model"))?;
-    let recorder = Recorder::prepare(&folder, &stores)?;
+    let (workshop, stores, recorder) = power_cut::prepare()?;
     let record = |barrier: Barrier| -> io::Result<Recording> {
         let (name, options, pause) = missed_on(barrier);
         let kind = KINDS.into_iter().find(|kind| kind.name == name);

@@ -5,22 +5,17 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, Output};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount, umount};
+use nix::mount::{MsFlags, mount};
 use reclone::state::State;
 
 use super::record::Kind;
-use super::steps::{After, BEFORE, DAMAGED, DISK, NEWEST, ROOT, STEPS, STORES};
+use super::steps::{After, BEFORE, DAMAGED, DISK, NEWEST, ROOT, STEPS, STORES, unmount};
 use super::stores::{Stores, Tree, seen};
 use super::write_log::Epoch;
 
 const NEWEST_AT: &str = "/newest";
-const PAUSE: Duration = Duration::from_micros(200);
-/// A mount that is in use for longer stays in use.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the next boot of a disk is held against.
 pub struct Promise<'a> {
@@ -171,14 +166,10 @@ fn same(wanted: &Tree, found: &Tree, damaged: Option<u64>) -> Result<(), String>
 
 /// Unmounts everything that the boot mounted, and the disk.
 fn leave() -> io::Result<()> {
-    let end = Instant::now() + PATIENCE;
     for place in [NEWEST_AT, ROOT, "/run/initramfs", DISK] {
         loop {
-            match umount(place) {
+            match unmount(place) {
                 Ok(()) => {}
-                // The kernel lets go of a loop device a moment after its last user, and of a file when the program that the
-                // other worker is just starting has closed what it inherited.
-                Err(Errno::EBUSY) if Instant::now() < end => thread::sleep(PAUSE),
                 Err(Errno::EINVAL | Errno::ENOENT) => break,
                 Err(error) => return Err(io::Error::other(format!("{place}: {error}"))),
             }

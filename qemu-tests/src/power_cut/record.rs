@@ -16,6 +16,7 @@ use crate::initramfs::System;
 const DEADLINE: &str = "200";
 /// The size of the log's file, which is sparse.
 const LOG: u64 = 1 << 30;
+
 /// A barrier that the recorded agent leaves out.
 #[derive(Clone, Copy, Debug)]
 pub struct Omission {

@@ -1,6 +1,16 @@
 //! What a clone does while its disk is recorded, and what must hold after each step. The machine that is recorded and the
 //! check of its disk both read this list.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::mount::umount;
+
+const PAUSE: Duration = Duration::from_micros(200);
+/// A mount that is in use for longer stays in use.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The newest store, to which every disk must come in the end.
 pub const NEWEST: u64 = 4;
 /// The folder of the store disk, in the machine and at the check.
@@ -21,6 +31,18 @@ pub const OBJECT: &str = "damaged-object";
 pub const MARKS: u64 = 1 << 20;
 /// What a mark begins with; the number of the step and the machine's id follow.
 pub const MARK: &str = "reclone-mark ";
+
+/// Unmounts what a boot mounted. For some seconds it waits for the kernel, which lets go of a loop device a moment after its
+/// last user, and for programs that are just being started and have inherited a file.
+pub fn unmount(place: &str) -> nix::Result<()> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match umount(place) {
+            Err(Errno::EBUSY) if Instant::now() < end => thread::sleep(PAUSE),
+            unmounted => return unmounted,
+        }
+    }
+}
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
