@@ -87,7 +87,6 @@ fn boot_with(places: &Places, boot_log: &BootLog) -> Result<()> {
         );
         return Ok(());
     }
-    mount::load_modules();
     make_private_dir(&places.own())?;
     let disk = Disk::take(&places.root, &places.own().join("disk"))?;
     let result = boot_from(&disk, places, &config, started);

@@ -1,27 +1,13 @@
 //! Mounts, each named for what it is to reclone. Everything here needs root.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
-use std::thread;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use rustix::mount::{FsOpenFlags, fsopen};
 
 const NO_DATA: Option<&str> = None;
-
-/// Has the kernel load the modules that an assembled tree needs. Returns at once: they are read and unpacked while the network is
-/// waited for. Whatever fails here fails again, with its reason, where it is needed.
-pub fn load_modules() {
-    thread::spawn(|| {
-        drop(File::open("/dev/loop-control"));
-        for kind in ["erofs", "overlay"] {
-            drop(fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC));
-        }
-    });
-}
 
 /// Mounts an EROFS image on a block device, read-only.
 pub fn erofs(device: &Path, at: &Path) -> Result<(), Errno> {
