@@ -51,7 +51,7 @@ pub fn assemble(pool: &Pool, candidates: &[Generation], places: &Places) -> Resu
 }
 
 /// Mounts with a new session: an overlay must not meet the traces of another generation. Where the pool's disk is full
-/// even after the old sessions are gone, the session is in memory.
+/// even after the old sessions are gone, the session is in memory. On an error nothing stays mounted.
 fn mount_generation(pool: &Pool, generation: &Generation, places: &Places) -> Result<()> {
     let in_pool =
         || Session::create(pool).and_then(|session| mount_with(pool, generation, &session, places));
@@ -66,12 +66,12 @@ fn mount_generation(pool: &Pool, generation: &Generation, places: &Places) -> Re
     let folder = places.own().join("session");
     fs::create_dir_all(&folder).map_err(Error::system("can not make the folder", &folder))?;
     mount::tmpfs(&folder).map_err(Error::system("can not mount a tmpfs at", &folder))?;
-    mount_with(
-        pool,
-        generation,
-        &Session::open(&folder.join("this"))?,
-        places,
-    )
+    let in_memory = Session::open(&folder.join("this"))
+        .and_then(|session| mount_with(pool, generation, &session, places));
+    if in_memory.is_err() {
+        mount::unmount(&folder).map_err(Error::system("can not unmount", &folder))?;
+    }
+    in_memory
 }
 
 /// Mounts a generation with this session and puts the kept files in place. On an error nothing stays mounted.
