@@ -16,6 +16,8 @@ use super::stores::{Stores, Tree, seen};
 use super::write_log::Epoch;
 
 const NEWEST_AT: &str = "/newest";
+/// Where a session is in memory that has no place on the disk.
+const SESSION: &str = "/run/reclone/session";
 
 /// What the next boot of a disk is held against.
 pub struct Promise<'a> {
@@ -166,7 +168,7 @@ fn same(wanted: &Tree, found: &Tree, damaged: Option<u64>) -> Result<(), String>
 
 /// Unmounts everything that the boot mounted, and the disk.
 fn leave() -> io::Result<()> {
-    for place in [NEWEST_AT, ROOT, "/run/initramfs", DISK] {
+    for place in [NEWEST_AT, ROOT, "/run/initramfs", SESSION, DISK] {
         loop {
             match unmount(place) {
                 Ok(()) => {}
@@ -178,7 +180,7 @@ fn leave() -> io::Result<()> {
     for folder in ["/run/reclone", "/run/systemd"] {
         match fs::remove_dir_all(folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+                let mounts = fs::read_to_string("/proc/thread-self/mountinfo")?;
                 return Err(io::Error::other(format!("{folder}: {error}; {mounts}")));
             }
             _ => {}

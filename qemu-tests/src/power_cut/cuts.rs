@@ -1,7 +1,7 @@
 //! Which writes a cut leaves. Of the writes of an epoch, any may have reached the disk; one of more than 4 KiB may have
 //! reached it in part.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::write_log::Epoch;
 
@@ -84,8 +84,8 @@ fn ranges(epoch: &Epoch) -> Vec<std::ops::Range<usize>> {
 }
 
 /// At most `wanted` different cuts, in the order of their epochs. The systematic ones come first (every subset of up to ten
-/// writes; of more, every prefix and everything but one); chance, which `seed` begins, picks from them if they are too many
-/// and adds to them, with torn writes, if they are too few.
+/// writes; of more, every prefix and everything but one); chance, which `seed` begins, picks from them if they are too many,
+/// from each epoch alike, and adds to them, with torn writes, if they are too few.
 pub fn choose(epochs: &[Epoch], wanted: usize, seed: u64) -> Vec<Cut> {
     let mut chance = fastrand::Rng::with_seed(seed);
     let ranges: Vec<_> = epochs.iter().map(ranges).collect();
@@ -103,6 +103,7 @@ pub fn choose(epochs: &[Epoch], wanted: usize, seed: u64) -> Vec<Cut> {
     cuts.retain(&mut is_new);
     if cuts.len() > wanted {
         chance.shuffle(&mut cuts);
+        spread(&mut cuts);
         cuts.truncate(wanted);
     }
     let busy: Vec<usize> = (0..epochs.len())
@@ -119,6 +120,18 @@ pub fn choose(epochs: &[Epoch], wanted: usize, seed: u64) -> Vec<Cut> {
     }
     cuts.sort_by_key(|cut| cut.epoch);
     cuts
+}
+
+/// Sorts cuts so that the first of each epoch come first, then the second ones: epochs with many subsets do not crowd out
+/// those with few.
+fn spread(cuts: &mut [Cut]) {
+    let mut ranks = HashMap::new();
+    let mut rank_of = |cut: &Cut| {
+        let rank = ranks.entry(cut.epoch).or_insert(0);
+        *rank += 1;
+        *rank
+    };
+    cuts.sort_by_cached_key(|cut| rank_of(cut));
 }
 
 fn cut(epoch: usize, ranges: &[std::ops::Range<usize>], chosen: impl Fn(usize) -> bool) -> Cut {
@@ -202,6 +215,15 @@ mod tests {
             .map(|cut| cut.pieces(&epochs[0]).map(|piece| piece.1.len()).sum())
             .collect();
         assert!(pieces.contains(&10_000) && pieces.contains(&1808) && pieces.contains(&5904));
+    }
+
+    #[test]
+    fn an_epoch_with_few_cuts_is_not_crowded_out_by_one_with_many() {
+        let epochs = [epoch(&[512; 10]), epoch(&[512; 2]), epoch(&[512; 10])];
+        let cuts = choose(&epochs, 11, 1);
+        let of = |epoch| cuts.iter().filter(|cut| cut.epoch == epoch).count();
+        // The second one has four, of which the last is the first of the next epoch.
+        assert_eq!([of(0), of(1), of(2)], [4, 3, 4]);
     }
 
     #[test]
