@@ -77,6 +77,10 @@ impl Machine {
         ] {
             succeed(Command::new("/sbin/modprobe").arg(module));
         }
+        // The generations have no modules, and a boot tries again where they lack those of the initramfs.
+        for folder in fs::read_dir("/lib/modules").unwrap().flatten() {
+            fs::remove_file(folder.path().join("modules.dep")).unwrap();
+        }
         // The least that XFS takes, in hundredths of a second.
         let _ = fs::write("/proc/sys/fs/xfs/xfssyncd_centisecs", "100");
         fs::create_dir_all(STORES).unwrap();
