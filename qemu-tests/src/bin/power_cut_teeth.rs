@@ -12,7 +12,7 @@ use qemu_tests::power_cut::record::{KINDS, Omission, Recording};
 use reclone::barrier::Barrier;
 
 /// Cuts that are tried at most before a barrier counts as one that nobody misses.
-const POINTS: usize = 3000;
+const POINTS: usize = 1500;
 const SEED: u64 = 1;
 
 fn main() -> ExitCode {
@@ -26,24 +26,46 @@ fn main() -> ExitCode {
     }
 }
 
-/// Where a barrier is missed: on which of [`KINDS`], mounted how, and with which pause at the other barriers, in milliseconds.
-///
-/// ext4 writes a file out before a rename replaces another with it, unless told not to, and orders all its metadata. XFS does not do
-/// the former, but shares the blocks of copies. btrfs does not order names that are not synced, but writes everything each
-/// second here. Longer than that second, a pause has the names written and not yet the contents.
-fn missed_on(barrier: Barrier) -> (&'static str, Option<&'static str>, u32) {
+/// Where a barrier is missed.
+struct Trial {
+    /// One of [`KINDS`].
+    kind: &'static str,
+    /// Its mount options, where they are not the usual ones.
+    options: Option<&'static str>,
+    /// How long the agent waits at the other barriers, in milliseconds.
+    pause: u32,
+}
+
+/// ext4 writes a file out before a rename replaces another with it, unless told not to, and orders all its metadata. XFS does
+/// not do the former, but shares the blocks of copies. btrfs does not order names that are not synced, but writes everything
+/// each second here. Longer than that second, a pause has the names written and not yet the contents.
+fn trial(barrier: Barrier) -> Trial {
+    let usual = Trial {
+        kind: "ext4-4k-ordered",
+        options: None,
+        pause: 1300,
+    };
     match barrier {
-        Barrier::StateWritten | Barrier::Mended => ("xfs", None, 1300),
-        Barrier::Named => ("btrfs", None, 0),
-        Barrier::Kept => {
-            let options = "data=ordered,commit=1,noauto_da_alloc";
-            ("ext4-4k-ordered", Some(options), 1300)
-        }
+        Barrier::Staged | Barrier::StateNamed | Barrier::Gathered | Barrier::Replaced => usual,
+        Barrier::StateWritten | Barrier::Mended => Trial {
+            kind: "xfs",
+            ..usual
+        },
+        Barrier::Named => Trial {
+            kind: "btrfs",
+            pause: 0,
+            ..usual
+        },
+        Barrier::Kept => Trial {
+            options: Some("data=ordered,commit=1,noauto_da_alloc"),
+            ..usual
+        },
         // No journal is to be written between this and the end of the boot.
-        Barrier::Adopted => ("ext4-4k-ordered", Some("data=ordered,commit=60"), 0),
-        Barrier::Staged | Barrier::StateNamed | Barrier::Gathered | Barrier::Replaced => {
-            ("ext4-4k-ordered", None, 1300)
-        }
+        Barrier::Adopted => Trial {
+            options: Some("data=ordered,commit=60"),
+            pause: 0,
+            ..usual
+        },
     }
 }
 
@@ -59,11 +81,11 @@ fn bite() -> io::Result<bool> {
         .collect();
     let (workshop, stores, recorder) = power_cut::prepare()?;
     let record = |barrier: Barrier| -> io::Result<Recording> {
-        let (name, options, pause) = missed_on(barrier);
-        let kind = KINDS.into_iter().find(|kind| kind.name == name);
+        let trial = trial(barrier);
+        let kind = KINDS.into_iter().find(|kind| kind.name == trial.kind);
         let mut kind = kind.ok_or_else(|| Error::other("no such file system"))?;
-        kind.options = options.unwrap_or(kind.options);
-        let name = barrier.name();
+        kind.options = trial.options.unwrap_or(kind.options);
+        let (name, pause) = (barrier.name(), trial.pause);
         recorder.record(kind, &agent, Some(Omission { name, pause }))
     };
     // The machines sleep most of the time.
@@ -82,7 +104,8 @@ fn bite() -> io::Result<bool> {
     let mut all = true;
     for (barrier, recording) in barriers.iter().zip(recordings) {
         let outcome = workshop.explore(&recording?, &stores, (POINTS, 1), SEED)?;
-        match outcome.violations.first() {
+        let first = outcome.violations.first().and_then(|it| it.lines().next());
+        match first {
             Some(line) => println!("{}: noticed: {line}", barrier.name()),
             None => println!(
                 "{}: NOT noticed in {} points",
