@@ -28,7 +28,10 @@ impl Disk {
             "can not move aside the root partition mounted at",
             root,
         ))?;
-        if let Err(error) = mount::remount_writable(path) {
+        // A remount writes out everything that is pending.
+        if !mount::is_writable(path)
+            && let Err(error) = mount::remount_writable(path)
+        {
             warn!("{}: {error}", path.display());
         }
         Ok(Disk { path: path.into() })
