@@ -65,12 +65,12 @@ pub fn publish(store: &mut Store, signer: &Signer, options: &PublishOptions) -> 
     if let Some(model) = options.model.as_ref().filter(|_| !options.dry_run) {
         store.rename(model)?;
     }
-    let last = store.head()?;
+    let (last, is_lost) = last_head(store)?;
     let tree = LiveTree::open(&options.from)?;
     let since = now().as_nanos() as i128;
     let mut scanned = read_tree(store, &tree, last.as_ref(), options)?;
     let manifest = Manifest::of(&scanned.nodes)?;
-    let same = |last: &&Head| last.manifest.id == manifest.id && !options.full;
+    let same = |last: &&Head| last.manifest.id == manifest.id && !options.full && !is_lost;
     if let Some(last) = last.as_ref().filter(same) {
         say_notes(&scanned);
         StatCache::save(store, &manifest.id, &scanned.nodes, since)?;
@@ -126,13 +126,14 @@ pub fn publish_again(store: &Store, signer: &Signer, generation: u64) -> Result<
         store: store.root().to_owned(),
         generation,
     };
-    let (Some(last), Some(old)) = (store.head()?, store.head_of(generation)?) else {
+    let (last, is_lost) = last_head(store)?;
+    let (Some(last), Some(old)) = (last, store.head_of(generation)?) else {
         return Err(missing());
     };
     for pack in old.packs.iter().map(|pack| store.pack_path(&pack.id)) {
         std::fs::metadata(&pack).context("read", &pack)?;
     }
-    if old.manifest.id == last.manifest.id {
+    if old.manifest.id == last.manifest.id && !is_lost {
         let newest = last.generation;
         log::info!("generation {newest} is the newest and already has the tree of {generation}");
         return Ok(Published {
@@ -157,6 +158,24 @@ pub fn publish_again(store: &Store, signer: &Signer, generation: u64) -> Result<
         generation: head.generation,
         is_new: true,
     })
+}
+
+/// The head to go on from, and whether it is but a copy because `head` was lost. Counting from 1 again would have every
+/// clone refuse what is published.
+fn last_head(store: &Store) -> Result<(Option<Head>, bool)> {
+    let last = store.head()?;
+    if last.is_some() {
+        return Ok((last, false));
+    }
+    let copy = store.newest_copy()?;
+    if let Some(copy) = &copy {
+        log::warn!(
+            "the store has lost its head: going on after generation {}",
+            copy.generation
+        );
+    }
+    let is_lost = copy.is_some();
+    Ok((copy, is_lost))
 }
 
 /// The making of one pack.

@@ -183,6 +183,26 @@ impl Store {
         self.read_head(&self.head_path(generation))
     }
 
+    /// What stands in for a `head` that was lost: the newest copy that can be read; none if there is no copy. Its serial and
+    /// generation are not below the name of any copy, so that what follows is newer than all that clones may have seen.
+    pub fn newest_copy(&self) -> Result<Option<Head>> {
+        let generations = self.generations()?;
+        let highest = generations.last().copied().unwrap_or_default();
+        let mut unreadable = None;
+        for generation in generations.iter().rev() {
+            match self.head_of(*generation) {
+                Ok(Some(mut head)) => {
+                    head.serial = head.serial.max(highest);
+                    head.generation = head.generation.max(highest);
+                    return Ok(Some(head));
+                }
+                Ok(None) => {}
+                Err(error) => unreadable = Some(error),
+            }
+        }
+        unreadable.map_or(Ok(None), Err)
+    }
+
     fn read_head(&self, path: &Path) -> Result<Option<Head>> {
         let Some(bytes) = read_bounded(path)? else {
             return Ok(None);

@@ -189,6 +189,43 @@ fn a_damaged_pack_is_packed_again() {
 }
 
 #[test]
+fn a_store_that_lost_its_head_goes_on_after_the_highest_serial() {
+    let model = Model::new();
+    for text in ["1", "2", "3"] {
+        model.write("a", text);
+        model.publish(&[]).expect(0);
+    }
+    let head = model.store().join("head");
+    let copy = |generation: u64| model.store().join(format!("heads/{generation}"));
+    let first_copies = [1, 2, 3].map(|generation| fs::read(copy(generation)).unwrap());
+    let lost = "the store has lost its head: going on after generation ";
+    // The same tree: without a head there is nothing that clones could take.
+    fs::remove_file(&head).unwrap();
+    let ran = model.publish(&[]).says(&format!("{lost}3"));
+    assert_eq!(ran.generation(), 4);
+    // The tree of an old generation; that of the newest, whose own copy can not be read.
+    fs::remove_file(&head).unwrap();
+    let ran = model.publish(&["--again", "4"]).says(&format!("{lost}4"));
+    assert_eq!(ran.generation(), 5);
+    fs::remove_file(&head).unwrap();
+    fs::write(copy(5), "damage").unwrap();
+    model.write("a", "6");
+    let ran = model.publish(&[]).says(&format!("{lost}5"));
+    assert_eq!(ran.generation(), 6);
+    assert_eq!((model.head().serial, model.head().generation), (6, 6));
+    assert_eq!(model.content("/a"), b"6");
+    let copies = [1, 2, 3].map(|generation| fs::read(copy(generation)).unwrap());
+    assert_eq!(copies, first_copies);
+    // Where no copy can be read, nobody knows what clones have seen.
+    fs::remove_file(&head).unwrap();
+    for generation in 1..=6 {
+        fs::write(copy(generation), "damage").unwrap();
+    }
+    model.publish(&[]).expect(1).says("heads/1 can not be used");
+    assert!(!head.exists());
+}
+
+#[test]
 fn an_old_tree_can_be_published_again() {
     let model = Model::new();
     model.write("a", "old");
