@@ -222,9 +222,7 @@ fn candidates(state: &State, mode: Mode) -> Vec<Generation> {
 fn turn_over(pool: &Pool, mode: Mode) -> Result<()> {
     let saved = match mode {
         Mode::Reset { forget: true } => keep::forget(pool),
-        _ => session::idle(pool)?
-            .iter()
-            .try_for_each(|session| keep::save(pool, session)),
+        _ => keep::end_sessions(pool).map(drop),
     };
     session::end_idle(pool).and(saved)
 }

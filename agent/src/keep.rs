@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use crate::barrier::Barrier;
 use crate::error::{Error, Result};
 use crate::pool::{Pool, create_new, list, make_dir, make_own_dir, remove_any, remove_dir};
-use crate::session::Session;
+use crate::session::{self, Session};
 use crate::sys::random;
 
 const MACHINE_ID: &str = "etc/machine-id";
@@ -140,6 +140,15 @@ pub fn save(pool: &Pool, session: &Session) -> Result<()> {
         info!("kept the new {}", file.display());
     }
     Ok(())
+}
+
+/// Ends the sessions that nobody is in: what each changed in kept files is saved, the newest last, and then they are set
+/// aside. After an error none is.
+pub fn end_sessions(pool: &Pool) -> Result<usize> {
+    session::idle(pool)?
+        .iter()
+        .try_for_each(|session| save(pool, session))?;
+    session::end_idle(pool)
 }
 
 /// Whether this is what a file system makes of a file that nobody synced before the power went: nothing, or zeros. None of

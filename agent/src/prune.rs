@@ -7,6 +7,7 @@ use std::path::Path;
 use reclone_format::ObjectId;
 
 use crate::error::{Error, Result};
+use crate::keep;
 use crate::manifest::{has_id, objects_of};
 use crate::pool::{Lock, Pool, list, remove_dir};
 use crate::session;
@@ -24,9 +25,10 @@ pub struct Pruned {
     pub sessions: u64,
 }
 
-/// Removes all but the current and the previous generation and those that are mounted, and every ended session.
-/// Syncs nothing: what power brings back is removed the next time.
+/// Removes all but the current and the previous generation and those that are mounted, and every session that nobody is in,
+/// once what the clone keeps of it is saved. Syncs nothing else: what power brings back is removed the next time.
 pub fn prune(pool: &Pool, _: &Lock) -> Result<Pruned> {
+    // What the last sessions left makes room for what is saved of those that end now.
     let mut pruned = Pruned {
         sessions: session::remove_ended(pool)?,
         ..Pruned::default()
@@ -73,6 +75,8 @@ pub fn prune(pool: &Pool, _: &Lock) -> Result<Pruned> {
         live.dedup();
     }
     remove_objects(pool, &live, &mut pruned)?;
+    keep::end_sessions(pool)?;
+    pruned.sessions += session::remove_ended(pool)?;
     Ok(pruned)
 }
 

@@ -18,7 +18,7 @@ use crate::progress::TerminalProgress;
 use crate::session::Session;
 use crate::sync::{Outcome, Report, SyncOptions, mib, sync};
 use crate::sys::mount::in_initramfs;
-use crate::{assemble, boot, keep, prune, repair, rollback, session, status, verify};
+use crate::{assemble, boot, keep, prune, repair, rollback, status, verify};
 
 /// Where a clone that runs finds its pool.
 pub const RUNNING_POOL: &str = "/run/reclone/pool";
@@ -275,11 +275,11 @@ fn run_reset(options: &cli::Reset) -> Result<()> {
         let report = sync_from(&pool, &follow, false, &*watcher)?;
         println!("{}", describe(&report));
         let lock = pool.lock()?;
-        let ended = session::end_idle(&pool)?;
-        info!("{ended} sessions are dropped");
         if options.forget {
             keep::forget(&pool)?;
         }
+        let ended = keep::end_sessions(&pool)?;
+        info!("{ended} sessions are dropped");
         let damage = verify::verify(&pool, &*watcher)?;
         repair::mend_all(&pool, &follow, damage, &lock, &*watcher)
     })?;

@@ -111,7 +111,8 @@ pub fn idle(pool: &Pool) -> Result<Vec<Session>> {
     Ok(found.into_iter().map(|(_, session)| session).collect())
 }
 
-/// Sets every session aside that nobody is in: one rename each, however much was written. Syncs nothing.
+/// Sets every session aside that nobody is in: one rename each, however much was written. Syncs nothing. What the clone
+/// keeps of them has to be saved before: [`crate::keep::end_sessions`] does both.
 pub fn end_idle(pool: &Pool) -> Result<usize> {
     let idle = idle(pool)?;
     if idle.is_empty() {
@@ -134,9 +135,8 @@ pub fn end_idle(pool: &Pool) -> Result<usize> {
     Ok(idle.len())
 }
 
-/// Removes the sessions that are over. Takes time with their size.
+/// Removes the sessions that were set aside. Takes time with their size.
 pub fn remove_ended(pool: &Pool) -> Result<u64> {
-    end_idle(pool)?;
     let ended = pool.sessions().join(ENDED);
     if !is_folder(&pool.sessions()) || !is_folder(&ended) {
         return Ok(0);

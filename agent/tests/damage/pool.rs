@@ -207,6 +207,28 @@ fn a_reset_mends_drops_the_sessions_and_keeps_what_is_kept() {
     succeed(&mut site.verb("verify"));
 }
 
+#[test]
+fn what_a_session_changed_in_kept_files_outlives_its_end_by_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = site(folder.path());
+    let kept = site.pool.join("keep/etc/hostname");
+    let session = site.pool.join("sessions/boot");
+    fs::create_dir_all(kept.parent().unwrap()).unwrap();
+    fs::write(&kept, "old").unwrap();
+    for verb in ["prune", "reset"] {
+        fs::create_dir_all(session.join("upper/etc")).unwrap();
+        fs::write(session.join("upper/etc/hostname"), verb).unwrap();
+        let mut command = site.verb(verb);
+        if verb == "reset" {
+            command.arg("--store").arg(&site.store);
+            command.arg("--key").arg(site.public_key());
+        }
+        succeed(&mut command);
+        assert!(!session.exists(), "{verb}");
+        assert_eq!(fs::read_to_string(&kept).unwrap(), verb);
+    }
+}
+
 /// A pool with generations 1 and 2, and a store that no longer has anything of 1.
 fn moved_on(folder: &Path) -> (Site, PathBuf) {
     let site = site(folder);
