@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use log::warn;
 use reclone_format::ObjectId;
 
 use crate::error::{Error, Result};
@@ -11,6 +13,8 @@ use crate::keep;
 use crate::manifest::{has_id, objects_of};
 use crate::pool::{Lock, Pool, list, remove_dir};
 use crate::session;
+use crate::sys::loop_device::{BackingFile, backing_files};
+use crate::verify::image_is_whole;
 
 /// What was removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,51 +37,110 @@ pub fn prune(pool: &Pool, _: &Lock) -> Result<Pruned> {
         sessions: session::remove_ended(pool)?,
         ..Pruned::default()
     };
-    let state = pool.state()?;
-    let needed = || state.generations();
-    // Without the right manifest nobody knows what is needed: this ends the run before anything is removed.
-    for generation in needed() {
-        let path = pool.manifest(generation.number);
-        if !has_id(&path, &generation.manifest)? {
-            let reason = "it is damaged or missing".into();
-            return Err(Error::Damaged { path, reason });
-        }
-    }
-    let mounted = crate::sys::loop_device::backing_files();
-    let keeps = |path: &Path| {
-        let number = path
-            .file_name()
-            .and_then(|name| name.to_str()?.parse().ok());
-        let image = path.file_name().map(|name| Path::new("images").join(name));
-        number.is_some_and(|number: u64| needed().any(|it| it.number == number))
-            || image.is_some_and(|image| mounted.iter().any(|file| file.ends_with(&image)))
-    };
-    let mut kept = BTreeSet::new();
+    let needed = Needed::of(pool)?;
     for manifest in list_if_there(&pool.root().join("manifests"))? {
-        match keeps(&manifest) {
-            true => drop(kept.insert(manifest)),
-            false => {
-                pruned.generations += 1;
-                remove_file(&manifest)?;
-            }
+        if !needed.has(&manifest) {
+            pruned.generations += 1;
+            remove_file(&manifest)?;
         }
     }
     // Those of these generations, and what a run that was killed left beside them.
     for image in list_if_there(&pool.root().join("images"))? {
-        if !keeps(&image) {
+        if !needed.has(&image) {
             remove_file(&image)?;
         }
     }
-    let mut live = Vec::new();
-    for path in &kept {
-        live.extend(objects_of(path)?);
-        live.sort_unstable();
-        live.dedup();
+    if let Some(objects) = &needed.objects {
+        remove_objects(pool, objects, &mut pruned)?;
     }
-    remove_objects(pool, &live, &mut pruned)?;
     keep::end_sessions(pool)?;
     pruned.sessions += session::remove_ended(pool)?;
     Ok(pruned)
+}
+
+/// What has to stay.
+struct Needed {
+    generations: BTreeSet<u64>,
+    /// Sorted. None where nobody knows them all.
+    objects: Option<Vec<ObjectId>>,
+}
+
+impl Needed {
+    /// Fails where a generation of the state record has not its manifest: what it needs can not be known, but mended.
+    fn of(pool: &Pool) -> Result<Self> {
+        let (mut generations, mut manifests) = (BTreeSet::new(), Vec::new());
+        for generation in pool.state()?.generations() {
+            let path = pool.manifest(generation.number);
+            if !has_id(&path, &generation.manifest)? {
+                let reason = "it is damaged or missing".into();
+                return Err(Error::Damaged { path, reason });
+            }
+            generations.insert(generation.number);
+            manifests.push(path);
+        }
+        let mut all_known = true;
+        // A system may run on a generation that no record names any more: no store can mend its manifest, and only its image
+        // tells whether that is the right one.
+        for number in mounted(pool) {
+            if !generations.insert(number) {
+                continue;
+            }
+            let path = pool.manifest(number);
+            match image_is_whole(&path, &pool.image(number)) {
+                Ok(true) => manifests.push(path),
+                _ => {
+                    warn!(
+                        "generation {number} is mounted and its manifest is damaged: all objects stay"
+                    );
+                    all_known = false;
+                }
+            }
+        }
+        let mut objects = Vec::new();
+        for path in &manifests {
+            objects.extend(objects_of(path)?);
+            objects.sort_unstable();
+            objects.dedup();
+        }
+        Ok(Self {
+            generations,
+            objects: all_known.then_some(objects),
+        })
+    }
+
+    /// Whether a manifest or an image is that of such a generation.
+    fn has(&self, path: &Path) -> bool {
+        number_of(path).is_some_and(|number| self.generations.contains(&number))
+    }
+}
+
+/// The generation that a manifest or an image is named for. One generation has one name.
+fn number_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    let number: u64 = name.parse().ok()?;
+    (number.to_string() == name).then_some(number)
+}
+
+/// The generations whose image is mounted.
+fn mounted(pool: &Pool) -> BTreeSet<u64> {
+    let images = pool.root().join("images");
+    let own = |file: BackingFile| number_of(&file.path).filter(|_| is_of(&file, &images));
+    backing_files().into_iter().filter_map(own).collect()
+}
+
+/// Whether the file behind a loop device is an image in this folder, or was until another took its place. Other pools have
+/// images of the same names.
+fn is_of(file: &BackingFile, images: &Path) -> bool {
+    let (Some(folder), Some(name)) = (file.path.parent(), file.path.file_name()) else {
+        return false;
+    };
+    let identity = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
+    let image = identity(&images.join(name));
+    match file.identity {
+        _ if file.deleted => identity(folder).is_some_and(|it| identity(images) == Some(it)),
+        Some(_) => image == file.identity,
+        None => image.is_some() && folder.ends_with("images"),
+    }
 }
 
 fn remove_objects(pool: &Pool, live: &[ObjectId], pruned: &mut Pruned) -> Result<()> {

@@ -79,7 +79,7 @@ pub fn verify(pool: &Pool, watcher: &dyn Watcher) -> Result<Damage> {
 }
 
 /// The same manifest always makes the same image: what differs is damage.
-fn image_is_whole(manifest: &Path, image: &Path) -> Result<bool> {
+pub fn image_is_whole(manifest: &Path, image: &Path) -> Result<bool> {
     let fresh = image.with_extension("check");
     write_image(manifest, &fresh)?;
     let expected = File::open(&fresh)

@@ -3,6 +3,7 @@
 //!
 //! Interface: Linux `include/uapi/linux/loop.h`.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -12,12 +13,13 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
-use ioctl::{loop_configure, loop_ctl_get_free};
+use ioctl::{loop_configure, loop_ctl_get_free, loop_get_status64};
 
 mod ioctl {
     #![allow(missing_docs)]
     nix::ioctl_none_bad!(loop_ctl_get_free, 0x4C82);
     nix::ioctl_write_ptr_bad!(loop_configure, 0x4C0A, super::LoopConfig);
+    nix::ioctl_read_bad!(loop_get_status64, 0x4C05, super::LoopInfo);
 }
 
 const LO_FLAGS_READ_ONLY: u32 = 1;
@@ -26,12 +28,15 @@ const LOOP_MAJOR: u64 = 7;
 const LOOP_CONTROL: &str = "/dev/loop-control";
 const MISC_MAJOR: u64 = 10;
 const LOOP_CONTROL_MINOR: u64 = 237;
+/// What the kernel adds to the name of a file that has none any more.
+const DELETED: &[u8] = b" (deleted)";
 /// How often another process may snatch the free device before we give up.
 const ATTEMPTS: usize = 64;
 
-/// `struct loop_info64`; all of it zero but the flags.
+/// `struct loop_info64`; to configure a device, all of it zero but the flags.
 #[repr(C)]
 struct LoopInfo {
+    /// `lo_device` and `lo_inode` of the file, as `stat` gives them, and three more.
     before_flags: [u64; 5],
     /// `lo_encrypt_type` and `lo_encrypt_key_size` come with it in one run of 32-bit fields.
     numbers: [u32; 4],
@@ -119,31 +124,105 @@ fn open_device(number: i32) -> io::Result<(PathBuf, File)> {
 }
 
 fn configure(device: RawFd, file: RawFd) -> Result<(), Errno> {
+    let mut info = LoopInfo::default();
+    info.numbers[3] = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
     let config = LoopConfig {
         fd: u32::try_from(file).map_err(|_| Errno::EBADF)?,
         block_size: 0,
-        info: LoopInfo {
-            before_flags: [0; 5],
-            numbers: [0, 0, 0, LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR],
-            names: [0; 160],
-            init: [0; 2],
-        },
+        info,
         reserved: [0; 8],
     };
     // SAFETY: the structure has the layout that the kernel expects (sizes are asserted below) and outlives the call.
     unsafe { loop_configure(device, &config) }.map(drop)
 }
 
+impl Default for LoopInfo {
+    fn default() -> Self {
+        Self {
+            before_flags: [0; 5],
+            numbers: [0; 4],
+            names: [0; 160],
+            init: [0; 2],
+        }
+    }
+}
+
 const _: () = assert!(size_of::<LoopInfo>() == 232 && size_of::<LoopConfig>() == 304);
 
-/// The files behind all loop devices, as the kernel names them.
-pub fn backing_files() -> Vec<PathBuf> {
+/// A file behind a loop device.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BackingFile {
+    /// Where it is, or was, as the kernel names it.
+    pub path: PathBuf,
+    /// Whether it has lost its name since.
+    pub deleted: bool,
+    /// Its file system's device and its inode, where the loop device tells.
+    pub identity: Option<(u64, u64)>,
+}
+
+/// The files behind all loop devices.
+pub fn backing_files() -> Vec<BackingFile> {
     let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    let files = devices.filter_map(|device| fs::read(device.path().join("loop/backing_file")).ok());
-    files
-        .map(|mut name| {
-            name.truncate(name.trim_ascii_end().len());
-            PathBuf::from(std::ffi::OsString::from_vec(name))
+    let files = devices.filter_map(|device| {
+        let name = fs::read(device.path().join("loop/backing_file")).ok()?;
+        let (path, deleted) = parse_name(name);
+        let identity = identity(&device.file_name().to_string_lossy());
+        Some(BackingFile {
+            path,
+            deleted,
+            identity,
         })
-        .collect()
+    });
+    files.collect()
+}
+
+fn parse_name(mut name: Vec<u8>) -> (PathBuf, bool) {
+    if name.last() == Some(&b'\n') {
+        name.pop();
+    }
+    let deleted = name.ends_with(DELETED);
+    if deleted {
+        name.truncate(name.len() - DELETED.len());
+    }
+    (OsString::from_vec(name).into(), deleted)
+}
+
+fn identity(device: &str) -> Option<(u64, u64)> {
+    let number = device.strip_prefix("loop")?.parse().ok()?;
+    let (_, device) = open_device(number).ok()?;
+    let mut info = LoopInfo::default();
+    // SAFETY: the structure has the layout that the kernel expects (its size is asserted above) and outlives the call.
+    unsafe { loop_get_status64(device.as_raw_fd(), &mut info) }.ok()?;
+    let [device, inode, ..] = info.before_flags;
+    Some((device, inode))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_lost_its_name_is_told_by_the_one_it_had() {
+        for (name, path, deleted) in [
+            ("/pool/images/7\n", "/pool/images/7", false),
+            ("/pool/images/7 (deleted)\n", "/pool/images/7", true),
+        ] {
+            assert_eq!(parse_name(name.into()), (path.into(), deleted));
+        }
+    }
+
+    #[test]
+    fn a_device_tells_which_file_is_behind_it() {
+        use std::os::unix::fs::MetadataExt;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(4096).unwrap();
+        let Ok(_device) = LoopDevice::attach(file.as_file()) else {
+            eprintln!("SKIPPED: loop devices need root");
+            return;
+        };
+        let metadata = file.as_file().metadata().unwrap();
+        let wanted = Some((metadata.dev(), metadata.ino()));
+        assert!(backing_files().iter().any(|it| it.identity == wanted));
+    }
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use reclone_format::object_id_of;
 
+use crate::mounts::is_root;
 use crate::programs::{Site, complaint, reclone, succeed};
 use crate::{DAMAGES, Damage, Part, change, site};
 
@@ -226,6 +227,51 @@ fn what_a_session_changed_in_kept_files_outlives_its_end_by_hand() {
         succeed(&mut command);
         assert!(!session.exists(), "{verb}");
         assert_eq!(fs::read_to_string(&kept).unwrap(), verb);
+    }
+}
+
+/// A generation that runs though no record names it any more, and the image that it runs on.
+#[test]
+fn prune_takes_nothing_from_a_generation_that_runs() {
+    if !is_root() {
+        return;
+    }
+    for damage in [
+        None,
+        Some(Damage::Truncate),
+        Some(Damage::Delete),
+        Some(Damage::Flip),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let site = site(folder.path());
+        let old = object(&site, "changed");
+        let running = site.assemble(&folder.path().join("root"), None);
+        // Its image is mended meanwhile: what is mounted has lost its name.
+        Part::whole(site.pool.join("images/1")).damage(Damage::Delete);
+        succeed(&mut repair(&site));
+        for generation in 2..=4 {
+            change(&site, generation);
+            succeed(&mut site.sync());
+        }
+        if let Some(damage) = damage {
+            Part::whole(site.pool.join("manifests/1")).damage(damage);
+        }
+        let (said, log) = succeed(&mut site.verb("prune"));
+        let objects = if damage.is_none() { 1 } else { 0 };
+        let start = format!("removed 1 generations, {objects} objects (");
+        assert!(said.starts_with(&start), "{damage:?}: {said}");
+        let line = "generation 1 is mounted and its manifest is damaged: all objects stay";
+        assert_eq!(log.contains(line), damage.is_some(), "{log}");
+        assert!(old.exists());
+        assert!(
+            fs::read_to_string(running.0.join("changed"))
+                .unwrap()
+                .starts_with("generation 1 ")
+        );
+        drop(running);
+        succeed(&mut site.verb("prune"));
+        assert!(!old.exists());
+        succeed(&mut site.verb("verify"));
     }
 }
 
