@@ -165,9 +165,18 @@ fn is_same(left: &Path, right: &Path) -> io::Result<bool> {
     Ok(fs::read(left)? == fs::read(right)?)
 }
 
-/// Forgets everything kept; the next boot takes it from the plain root again.
+/// Forgets everything kept, or nothing; the next boot takes it from the plain root again.
 pub fn forget(pool: &Pool) -> Result<()> {
-    remove_dir(&pool.keep())
+    // Half a folder would be taken for all that this machine has.
+    let old = pool.root().join("keep.old");
+    remove_dir(&old)?;
+    match fs::rename(pool.keep(), &old) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        renamed => {
+            renamed.map_err(Error::system("can not move", &pool.keep()))?;
+            remove_dir(&old)
+        }
+    }
 }
 
 /// Copies `file` below `from` to `name` below `to`. What stands in the way of a folder or of the file goes.

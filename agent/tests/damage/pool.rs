@@ -6,7 +6,7 @@ use std::process::Command;
 
 use reclone_format::object_id_of;
 
-use crate::mounts::is_root;
+use crate::mounts::{Mount, is_root};
 use crate::programs::{Site, complaint, reclone, succeed};
 use crate::{DAMAGES, Damage, Part, change, site};
 
@@ -228,6 +228,30 @@ fn what_a_session_changed_in_kept_files_outlives_its_end_by_hand() {
         assert!(!session.exists(), "{verb}");
         assert_eq!(fs::read_to_string(&kept).unwrap(), verb);
     }
+}
+
+#[test]
+fn what_is_kept_is_forgotten_as_a_whole() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let site = site(folder.path());
+    let keep = site.pool.join("keep");
+    fs::create_dir_all(keep.join("etc")).unwrap();
+    fs::write(keep.join("etc/hostname"), "clone").unwrap();
+    // What can not be removed stands for a cut in the middle of the removal.
+    let busy = Mount::new("tmpfs", Path::new("none"), "size=1m", &keep.join("etc/ssh"));
+    let mut reset = site.verb("reset");
+    reset.arg("--store").arg(&site.store).arg("--forget");
+    reset.arg("--key").arg(site.public_key());
+    complaint(&mut reset, 1);
+    assert!(!keep.exists());
+    let old = site.pool.join("keep.old/etc/ssh");
+    succeed(Command::new("umount").arg(&old));
+    std::mem::forget(busy);
+    succeed(&mut reset);
+    assert!(!site.pool.join("keep.old").exists());
 }
 
 /// A generation that runs though no record names it any more, and the image that it runs on.
