@@ -2,7 +2,7 @@
 RELEASE = target/x86_64-unknown-linux-gnu/release
 SCRIPTS = .ci/run fuzz/quick qemu-tests/setup qemu-tests/tree $(shell find initramfs-tools-hook -type f) $(wildcard dracut-module/50reclone/*.sh)
 
-.PHONY: setup build check test test-all boot boot-all matrix power-cut power-cut-quick power-cut-teeth bench demo fuzz fuzz-quick install-model install-clone
+.PHONY: setup build check test test-all boot boot-all matrix power-cut power-cut-quick power-cut-teeth soak bench demo fuzz fuzz-quick install-model install-clone
 
 setup:
 	qemu-tests/setup
@@ -48,6 +48,11 @@ power-cut-teeth: build
 	install -D -t target/crash-points target/x86_64-unknown-linux-gnu/debug/reclone
 	cargo build --quiet --package qemu-tests --bins
 	OMIT=$(OMIT) AGENT=target/crash-points/reclone cargo run --quiet --package qemu-tests --bin power_cut_teeth
+
+# Random histories of a model, its store and a clone, held against what must be. STEPS=n and MINUTES=n bound it, SEED=n repeats a
+# run, DISK=xfs is another file system for the clone than ext4.
+soak: setup
+	STEPS=$(or $(STEPS),10000) MINUTES=$(or $(MINUTES),60) SEED=$(SEED) DISK=$(DISK) cargo test --quiet --package reclone --features crash-points --test soak
 
 # What reclone costs, beside its peers; BENCH=boot, for one, measures that alone. Takes a while and some 20 GB below target/bench; wants a quiet machine.
 bench: build

@@ -119,6 +119,17 @@ impl Site {
 
     /// Publishes the tree; gives the number that was printed last, and what was said.
     pub fn publish(&self) -> (u64, String) {
+        self.publish_with(&[])
+    }
+
+    /// The same with more options.
+    pub fn publish_with(&self, options: &[&str]) -> (u64, String) {
+        let (stdout, stderr) = succeed(&mut self.publish_command(options));
+        (stdout.lines().last().unwrap().parse().unwrap(), stderr)
+    }
+
+    /// `reclone-model publish` of the tree to the store.
+    pub fn publish_command(&self, options: &[&str]) -> Command {
         let mut command = reclone_model();
         command
             .arg("publish")
@@ -126,9 +137,9 @@ impl Site {
             .arg(&self.tree)
             .arg("--key")
             .arg(&self.key)
+            .args(options)
             .arg(&self.store);
-        let (stdout, stderr) = succeed(&mut command);
-        (stdout.lines().last().unwrap().parse().unwrap(), stderr)
+        command
     }
 
     /// `reclone sync` of this store into this pool.
@@ -164,9 +175,15 @@ impl Site {
 
     /// The current generation, mounted read-only at `at`.
     pub fn assemble(&self, at: &Path, session: Option<&Path>) -> Assembled {
+        self.assemble_with(at, session, &[])
+    }
+
+    /// The same with more options.
+    pub fn assemble_with(&self, at: &Path, session: Option<&Path>, options: &[&str]) -> Assembled {
         std::fs::create_dir_all(at).unwrap();
         let session = session.unwrap_or(Path::new("none"));
-        succeed(self.verb("assemble").arg("--session").arg(session).arg(at));
+        let mut command = self.verb("assemble");
+        succeed(command.args(options).arg("--session").arg(session).arg(at));
         Assembled(at.into())
     }
 }
