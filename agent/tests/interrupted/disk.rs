@@ -7,7 +7,7 @@ use std::process::Command;
 use reclone_format::object_id_of;
 
 use crate::mounts::{Mount, is_root};
-use crate::noise;
+use crate::noise::noise;
 use crate::programs::{Site, complaint, succeed};
 
 /// A site whose pool is on a memory file system with these options, with generation 1 in it and a little one published

@@ -6,6 +6,8 @@ mod disk;
 
 #[path = "../support/mounts.rs"]
 mod mounts;
+#[path = "../support/noise.rs"]
+mod noise;
 #[path = "../support/programs.rs"]
 mod programs;
 #[path = "../support/server.rs"]
@@ -16,21 +18,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use noise::noise;
 use programs::{Site, complaint, succeed};
 use reclone_format::{Frame, Head, PackIndex, PackRef, head, object_id_of};
 use server::{Asked, Fault, FaultyServer};
-
-/// Bytes that do not compress, other ones for each seed.
-fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..length).map(|_| next()).collect()
-}
 
 /// A site whose store has 14 MiB in four frames: one of one large file, three of small ones.
 fn site(folder: &Path) -> Site {

@@ -8,8 +8,11 @@
 mod mounts;
 #[path = "../support/programs.rs"]
 mod programs;
+#[path = "../support/versions.rs"]
+mod versions;
 
 use std::fs;
+use std::ops::Deref;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,16 +20,17 @@ use std::thread;
 use std::time::Instant;
 
 use mounts::{Mount, is_root};
-use programs::{Site, succeed};
+use programs::succeed;
 use reclone::barrier::Barrier;
 use reclone_format::object_id_of;
+use versions::Versions;
 
 /// Runs with kills at any moment; `KILLS` asks for another number.
 const KILLS: usize = 100;
 
-/// A site whose pool is on a disk of its own. Each generation changes every second of its files.
+/// A site whose pool is on a disk of its own.
 struct Bench {
-    site: Site,
+    versions: Versions,
     _disk: Mount,
     _folder: tempfile::TempDir,
 }
@@ -41,40 +45,19 @@ impl Bench {
             .unwrap();
         succeed(Command::new("mkfs.ext4").arg("-q").arg(&image));
         let disk = Mount::new("ext4", &image, "loop", &folder.path().join("disk"));
-        let mut site = Site::new(folder.path());
-        site.pool = disk.path().join("pool");
-        let bench = Bench {
-            site,
+        Bench {
+            versions: Versions::new(folder.path(), &disk.path().join("pool")),
             _disk: disk,
             _folder: folder,
-        };
-        bench.publish(1);
-        succeed(&mut bench.site.sync());
-        bench
-    }
-
-    fn publish(&self, version: u64) {
-        for number in (0..40).filter(|number| version == 1 || number % 2 == version % 2) {
-            let content = format!("{version} {number}\n").repeat(1 + 300 * number as usize);
-            fs::write(self.site.tree.join(number.to_string()), content).unwrap();
         }
-        assert_eq!(self.site.publish().0, version);
     }
+}
 
-    fn current(&self) -> u64 {
-        self.site.status()["current"].as_u64().unwrap()
-    }
+impl Deref for Bench {
+    type Target = Versions;
 
-    /// Everything in the pool has the content of its name, and the next sync ends with this generation.
-    fn goes_on(&self, version: u64) {
-        succeed(&mut self.site.verb("verify"));
-        succeed(&mut self.site.sync());
-        assert_eq!(self.current(), version);
-        succeed(&mut self.site.verb("verify"));
-        let at = self.site.pool.with_file_name("tree");
-        let assembled = self.site.assemble(&at, None);
-        let mut differ = Command::new("diff");
-        succeed(differ.arg("-r").arg(&self.site.tree).arg(&assembled.0));
+    fn deref(&self) -> &Versions {
+        &self.versions
     }
 }
 

@@ -7,19 +7,10 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use crate::hosts::Host;
+use crate::initramfs::Initramfs;
 use crate::mounts::Mount;
+use crate::noise::noise;
 use crate::programs::{Site, succeed};
-
-/// Mounts what an initramfs has and runs the agent; the mounts end with the shell that made them.
-const BOOT: &str = r#"
-mount --make-rprivate /
-mount -t proc proc "$1/proc"
-mount -t sysfs sysfs "$1/sys"
-mount --bind /dev "$1/dev"
-mount --bind "$1/cmdline" "$1/proc/cmdline"
-mount -o "$3" "$2" "$1/root"
-exec chroot "$1" /reclone boot --root /root
-"#;
 
 /// What all tests start from: a store with generation 2, and a disk with generation 1.
 pub struct Base {
@@ -40,11 +31,11 @@ pub fn base() -> &'static Base {
         site.pool = mounted.path().join("reclone");
         fs::create_dir(site.tree.join("etc")).unwrap();
         fs::write(site.tree.join("etc/version"), "1").unwrap();
-        fs::write(site.tree.join("etc/large"), noise(400_000)).unwrap();
+        fs::write(site.tree.join("etc/large"), noise(400_000, 1)).unwrap();
         assert_eq!(site.publish().0, 1);
         succeed(&mut site.sync());
         fs::write(site.tree.join("etc/version"), "2").unwrap();
-        fs::write(site.tree.join("etc/larger"), noise(600_000)).unwrap();
+        fs::write(site.tree.join("etc/larger"), noise(600_000, 2)).unwrap();
         assert_eq!(site.publish().0, 2);
         drop(mounted);
         Base {
@@ -55,22 +46,10 @@ pub fn base() -> &'static Base {
     })
 }
 
-/// Bytes that no compression makes fewer.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = length as u64 | 1;
-    let next = |_| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (state >> 56) as u8
-    };
-    (0..length).map(next).collect()
-}
-
 /// A clone before its boot.
 pub struct Clone<'a> {
     host: &'a Host,
-    root: tempfile::TempDir,
+    initramfs: Initramfs,
 }
 
 /// What a boot said and left.
@@ -82,27 +61,20 @@ pub struct Booted {
 impl<'a> Clone<'a> {
     /// A clone that follows `store`. `config` has further lines of its configuration.
     pub fn new(host: &'a Host, store: &str, config: &str) -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let at = |name: &str| root.path().join(name);
-        for name in ["proc", "sys", "dev", "root", "run", "tmp", "etc/reclone"] {
-            fs::create_dir_all(at(name)).unwrap();
-        }
-        fs::copy(env!("CARGO_BIN_EXE_reclone"), at("reclone")).unwrap();
-        fs::copy(base().site.public_key(), at("etc/reclone/model.pub")).unwrap();
         let config = format!("store = {store}\nkey = /etc/reclone/model.pub\n{config}\n");
-        fs::write(at("etc/reclone/reclone.conf"), config).unwrap();
+        let initramfs = Initramfs::new(&config, &base().site.public_key());
         succeed(
             Command::new("cp")
                 .arg("--sparse=always")
                 .arg(&base().disk)
-                .arg(at("disk.img")),
+                .arg(initramfs.path("disk.img")),
         );
-        Self { host, root }
+        Self { host, initramfs }
     }
 
     /// A path in the clone's initramfs.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.root.path().join(name)
+        self.initramfs.path(name)
     }
 
     /// Boots with these words on the kernel command line.
@@ -117,7 +89,7 @@ impl<'a> Clone<'a> {
         assert!(output.status.success(), "{said}");
         let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
         Booted {
-            log: read(&self.path("run/reclone/log")),
+            log: self.initramfs.log(),
             resolv_conf: read(&self.path("etc/resolv.conf")),
         }
     }
@@ -130,16 +102,9 @@ impl<'a> Clone<'a> {
     }
 
     fn run(&self, options: &str, words: &str) -> Output {
-        fs::write(self.path("cmdline"), format!("ro quiet {words}\n")).unwrap();
-        let _ = fs::remove_file(self.path("run/reclone/log"));
-        self.host
-            .command("unshare")
-            .args(["--mount", "sh", "-ec", BOOT, "boot"])
-            .arg(self.root.path())
-            .arg(self.path("disk.img"))
-            .arg(options)
-            .output()
-            .unwrap()
+        let disk = self.path("disk.img");
+        let unshare = self.host.command("unshare");
+        self.initramfs.boot(unshare, (&disk, options), words, None)
     }
 }
 

@@ -8,8 +8,12 @@ mod certificates;
 mod clone;
 #[path = "../support/hosts.rs"]
 mod hosts;
+#[path = "../support/initramfs.rs"]
+mod initramfs;
 #[path = "../support/mounts.rs"]
 mod mounts;
+#[path = "../support/noise.rs"]
+mod noise;
 #[path = "../support/programs.rs"]
 mod programs;
 #[path = "../support/server.rs"]

@@ -69,13 +69,17 @@ pub fn fail(command: &mut Command, expected: i32) -> String {
 
 /// Runs a program that must fail with this status, and gives the one line that says why.
 pub fn complaint(command: &mut Command, expected: i32) -> String {
-    let said = fail(command, expected);
+    error_line(&fail(command, expected))
+}
+
+/// The one line of error in what was said.
+pub fn error_line(said: &str) -> String {
     let mut lines = said
         .lines()
         .filter_map(|line| line.strip_prefix("ERROR [reclone] "));
     match (lines.next(), lines.next()) {
         (Some(line), None) => line.to_owned(),
-        _ => panic!("{command:?}: not one line of error:\n{said}"),
+        _ => panic!("not one line of error:\n{said}"),
     }
 }
 

@@ -19,6 +19,8 @@ pub enum Fault {
     Drop(usize),
     /// Nothing comes any more after this many bytes of the body.
     Stall(usize),
+    /// Nothing comes any more after this many bytes of the body, until [`FaultyServer::go_on`].
+    Pause(usize),
     /// The status, with these further header lines, each with its line end.
     Status(u16, &'static str),
     /// A redirect to this URL.
@@ -61,6 +63,9 @@ struct Shared {
     /// Answers that came to a [`Fault::Stall`].
     stalls: Mutex<u64>,
     stalled: Condvar,
+    /// How many more answers that came to a [`Fault::Pause`] may go on.
+    go_on: Mutex<u64>,
+    goes_on: Condvar,
     /// Whether answers carry dates instead of entity tags.
     dates: bool,
 }
@@ -147,7 +152,13 @@ impl FaultyServer {
         self.shared.sent.swap(0, Ordering::SeqCst)
     }
 
-    /// Waits until one more answer has stalled.
+    /// Has one answer that pauses go on.
+    pub fn go_on(&self) {
+        *self.shared.go_on.lock().unwrap() += 1;
+        self.shared.goes_on.notify_all();
+    }
+
+    /// Waits until one more answer has stalled or paused.
     pub fn wait_for_stall(&self) {
         let stalls = self.shared.stalls.lock().unwrap();
         let wait = Duration::from_secs(60);
@@ -279,19 +290,43 @@ impl Shared {
                 stream.flush().ok()?;
                 self.sent.fetch_add(count as u64, Ordering::SeqCst);
                 if matches!(fault, Fault::Stall(_)) {
-                    *self.stalls.lock().unwrap() += 1;
-                    self.stalled.notify_all();
+                    self.tell_stall();
                     std::thread::sleep(Duration::from_secs(5));
                 }
                 None
             }
             _ => {
-                stream.write_all(body).ok()?;
+                let mut rest = body;
+                if let Fault::Pause(after) = fault {
+                    let (before, behind) = body.split_at((*after).min(body.len()));
+                    stream.write_all(before).ok()?;
+                    stream.flush().ok()?;
+                    self.pause();
+                    rest = behind;
+                }
+                stream.write_all(rest).ok()?;
                 stream.flush().ok()?;
                 self.sent.fetch_add(body.len() as u64, Ordering::SeqCst);
                 (extra == 0).then_some(())
             }
         }
+    }
+}
+
+impl Shared {
+    fn tell_stall(&self) {
+        *self.stalls.lock().unwrap() += 1;
+        self.stalled.notify_all();
+    }
+
+    fn pause(&self) {
+        self.tell_stall();
+        let waiting = self.go_on.lock().unwrap();
+        let mut go_on = self
+            .goes_on
+            .wait_while(waiting, |go_on| *go_on == 0)
+            .unwrap();
+        *go_on -= 1;
     }
 }
 
