@@ -23,7 +23,7 @@ pub fn commit(pool: &Pool, staging: Staging, state: &State) -> Result<()> {
         make_dir(&pool.root().join(folder))?;
     }
     // Everything staged is on disk before any of it gets its final name …
-    pool.sync(Barrier::Staged)?;
+    staging.sync(Barrier::Staged)?;
     move_objects(&staging.objects(), &pool.objects())?;
     rename(&staging.manifest(), &pool.manifest(generation.number))?;
     rename(&staging.image(), &pool.image(generation.number))?;

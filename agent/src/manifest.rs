@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::image;
 use crate::plan::{open_pack, room};
 use crate::pool::create_new;
-use crate::stage::{FileSink, id_of};
+use crate::stage::{FileSink, id_of, open_uncached};
 use crate::store::Store;
 
 const BUFFER: usize = 256 * 1024;
@@ -94,7 +94,7 @@ pub fn objects_of(path: &Path) -> Result<Vec<ObjectId>> {
 
 /// Whether the file at `path` is there, can be read and has this id.
 pub fn has_id(path: &Path, id: &ObjectId) -> Result<bool> {
-    match File::open(path).and_then(id_of) {
+    match open_uncached(path).and_then(id_of) {
         Ok(found) => Ok(found == *id),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) if error.raw_os_error() == Some(libc::EIO) => Ok(false),

@@ -94,9 +94,9 @@ fn needs(pool: &Pool, state: &State, id: &ObjectId) -> Result<bool> {
     Ok(objects_of(&path)?.contains(id))
 }
 
-/// Puts what is mended in the place of what is damaged: a cut leaves one or the other.
-fn replace(pool: &Pool, rename_all: impl FnOnce() -> Result<()>) -> Result<()> {
-    pool.sync(Barrier::Mended)?;
+/// Puts what is mended, and staged, in the place of what is damaged: a cut leaves one or the other.
+fn replace(pool: &Pool, staging: &Staging, rename_all: impl FnOnce() -> Result<()>) -> Result<()> {
+    staging.sync(Barrier::Mended)?;
     rename_all()?;
     pool.sync(Barrier::Replaced)
 }
@@ -118,7 +118,7 @@ fn mend_manifests(
         let staging = Staging::open(pool)?;
         fetch_manifest(&*follow.store, head, &staging.manifest())?;
         write_image(&staging.manifest(), &staging.image())?;
-        replace(pool, || {
+        replace(pool, &staging, || {
             rename(&staging.manifest(), &pool.manifest(generation.number))?;
             rename(&staging.image(), &pool.image(generation.number))
         })?;
@@ -161,19 +161,21 @@ fn mend_objects(
         watcher,
     };
     transfer.run(&plan)?;
-    replace(pool, || move_objects(&staging.objects(), &pool.objects()))?;
+    replace(pool, &staging, || {
+        move_objects(&staging.objects(), &pool.objects())
+    })?;
     info!("mended {} objects", damage.objects.len());
     staging.clear()
 }
 
 fn mend_images(pool: &Pool, damage: &Damage) -> Result<()> {
     for number in &damage.images {
-        let (image, fresh) = (
-            pool.image(*number),
-            pool.image(*number).with_extension("new"),
-        );
-        write_image(&pool.manifest(*number), &fresh)?;
-        replace(pool, || rename(&fresh, &image))?;
+        let staging = Staging::open(pool)?;
+        write_image(&pool.manifest(*number), &staging.image())?;
+        replace(pool, &staging, || {
+            rename(&staging.image(), &pool.image(*number))
+        })?;
+        staging.clear()?;
         info!("mended the image of generation {number}");
     }
     Ok(())

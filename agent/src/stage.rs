@@ -5,10 +5,13 @@ use std::fs::{self, File, FileType};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::syncfs;
 use reclone_format::frame::Sink;
 use reclone_format::object_id::is_zero;
 use reclone_format::{ObjectHasher, ObjectId, PackedObject};
+use rustix::fs::Advice;
 
+use crate::barrier::Barrier;
 use crate::error::{Error, Result};
 use crate::plan::Wanted;
 use crate::pool::{Pool, create_new, list, make_own_dir, remove_any, remove_dir};
@@ -17,16 +20,21 @@ use crate::pool::{Pool, create_new, list, make_own_dir, remove_any, remove_dir};
 const HOLE: u64 = 4096;
 
 /// The folder `staging/` of a pool.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Staging {
     root: PathBuf,
+    /// Of the pool's disk. The system tells a failed write once to everyone who had opened the disk before it failed, and not
+    /// to those who come later.
+    disk: File,
 }
 
 impl Staging {
     /// The staging folder, made where it is missing.
     pub fn open(pool: &Pool) -> Result<Self> {
+        let disk = File::open(pool.root()).map_err(Error::system("can not open", pool.root()))?;
         let staging = Self {
             root: pool.staging(),
+            disk,
         };
         make_own_dir(&staging.root)?;
         make_own_dir(&staging.objects())?;
@@ -53,12 +61,24 @@ impl Staging {
         self.objects().join(id.pool_path())
     }
 
+    /// Writes everything of the pool's disk to it, and waits: this barrier. Fails where something that was written since
+    /// the staging folder was opened did not reach the disk.
+    pub fn sync(&self, barrier: Barrier) -> Result<()> {
+        let synced = barrier.pass(|| Ok(syncfs(&self.disk)?));
+        synced.map_err(Error::system("can not sync", &self.root))
+    }
+
     /// Claims every wanted object that an interrupted run left whole; removes what it left in pieces. No sync protects
-    /// staged files, so each is read and checked; what is not a plain file in a plain folder goes unread. Gives the number
-    /// of objects and bytes taken over.
+    /// staged files, so each is read from the disk and checked; what is not a plain file in a plain folder goes unread.
+    /// Gives the number of objects and bytes taken over.
     pub fn take_over(&self, wanted: &Wanted) -> Result<(u64, u64)> {
         let mut taken = (0, 0);
-        for folder in list(&self.objects())? {
+        let folders = list(&self.objects())?;
+        if !folders.is_empty() {
+            // What the disk does not take now is missed when it is read.
+            let _ = syncfs(&self.disk);
+        }
+        for folder in folders {
             if !kind_of(&folder).is_some_and(|kind| kind.is_dir()) {
                 remove_any(&folder)?;
                 continue;
@@ -104,7 +124,7 @@ fn wanted_at(path: &Path, wanted: &Wanted) -> Option<PackedObject> {
 /// Whether the file at `path` holds the object.
 pub fn is_whole(path: &Path, object: &PackedObject) -> Result<bool> {
     let check = || -> io::Result<bool> {
-        let file = File::open(path)?;
+        let file = open_uncached(path)?;
         Ok(file.metadata()?.len() == object.size && id_of(file)? == object.id)
     };
     match check() {
@@ -113,6 +133,15 @@ pub fn is_whole(path: &Path, object: &PackedObject) -> Result<bool> {
         Err(error) if error.raw_os_error() == Some(libc::EIO) => Ok(false),
         checked => checked.map_err(Error::system("can not read", path)),
     }
+}
+
+/// Opens a file to read what is on the disk. Memory may hold what the disk has not: what it failed to write, and what has
+/// rotted since it was read.
+pub fn open_uncached(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    // Where this does nothing there is no disk.
+    let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
+    Ok(file)
 }
 
 /// The id of everything in `source`.
