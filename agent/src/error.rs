@@ -71,7 +71,7 @@ pub enum Error {
     NoPool(PathBuf),
     /// The disk is too small for what has to be stored.
     #[error(
-        "{path}: {needed} MiB are needed, {free} MiB are free: make room, or try `reclone prune`"
+        "{path}: {needed} MiB are needed, {free} MiB are free: make room on this disk, or put the pool on a larger one with pool-device"
     )]
     Full {
         /// The pool.
@@ -112,7 +112,7 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// A system call failed.
-    #[error("{what} {path}: {source}")]
+    #[error("{what} {path}: {source}{}", way_out(source))]
     System {
         /// What was tried, in lower case: `can not open`.
         what: &'static str,
@@ -143,7 +143,7 @@ impl Error {
             | Error::OtherModel { .. }
             | Error::Absent(_) => 5,
             Error::Full { .. } => 6,
-            Error::System { source, .. } if source.kind() == io::ErrorKind::StorageFull => 6,
+            Error::System { .. } if self.is_full_disk() => 6,
             Error::Busy(_) => 7,
             Error::Damaged { .. } | Error::BadState { .. } | Error::Unsound { .. } => 8,
             Error::System { .. } => 1,
@@ -185,8 +185,51 @@ impl Error {
         }
     }
 
+    /// The same error, of a disk that was moved from one folder to another.
+    pub fn moved(mut self, from: &Path, to: &Path) -> Self {
+        let path = match &mut self {
+            Error::NoGeneration(path)
+            | Error::NoPrevious(path)
+            | Error::NoPool(path)
+            | Error::Busy(path)
+            | Error::Full { path, .. }
+            | Error::Damaged { path, .. }
+            | Error::BadState { path, .. }
+            | Error::Unsound { path, .. }
+            | Error::System { path, .. } => path,
+            _ => return self,
+        };
+        if let Ok(rest) = path.strip_prefix(from) {
+            *path = to.join(rest);
+        }
+        self
+    }
+
+    /// Whether the disk has no room, for bytes or for names.
+    pub fn is_full_disk(&self) -> bool {
+        match self {
+            Error::Full { .. } => true,
+            Error::System { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+
     /// Whether the time for everything was over.
     pub fn is_deadline(&self) -> bool {
         matches!(self, Error::Store(error) if error.kind() == store::Kind::Deadline)
+    }
+}
+
+/// What helps against failures of a disk, behind the words of the system.
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull => {
+            ": make room for bytes (`df -h`) or files (`df -i`), or put the pool on a larger disk with pool-device"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            ": nobody can write to this disk; if that was not asked for, `dmesg` tells why"
+        }
+        _ if error.raw_os_error() == Some(libc::EIO) => ": the disk fails; `dmesg` tells where",
+        _ => "",
     }
 }

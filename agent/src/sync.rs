@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::fetch::{Transfer, Watcher};
 use crate::manifest::{fetch_manifest, objects_of, open_manifest, write_image};
 use crate::plan::{Plan, Sources, Wanted};
-use crate::pool::{Lock, Pool};
-use crate::prune;
+use crate::pool::{Lock, Pool, list, remove_dir};
+use crate::prune::{self, Pruned};
 use crate::stage::Staging;
 use crate::state::{Generation, State, is_plain};
 use crate::store::{HeadAnswer, Store, Traffic, Validators};
@@ -154,7 +154,37 @@ impl Run<'_> {
         });
         next.trial = 0;
         next.refused = None;
-        self.bring(state, &next, &head)
+        let mut brought = self.bring(state, &next, &head);
+        // What nobody foresaw: others write to this disk, too, and it may have bytes but no inodes.
+        if let Err(error) = &brought
+            && error.is_full_disk()
+            && self.removes_something()
+        {
+            warn!("{error}");
+            info!("removed what no generation needs, trying again");
+            brought = self.bring(state, &next, &head);
+            if brought.as_ref().is_err_and(Error::is_full_disk) {
+                self.removes_something();
+            }
+        }
+        if brought.as_ref().is_err_and(Error::is_full_disk)
+            // A disk that is full is in the way of everyone: it gets back what this sync took.
+            && let Err(error) = remove_dir(&self.pool.staging())
+        {
+            warn!("{error}");
+        }
+        brought
+    }
+
+    /// Prunes; whether there was something to remove.
+    fn removes_something(&self) -> bool {
+        match prune::prune(self.pool, self.lock) {
+            Ok(pruned) => pruned != Pruned::default(),
+            Err(error) => {
+                warn!("{error}");
+                false
+            }
+        }
     }
 
     /// The record as this head alone changes it.
@@ -181,8 +211,17 @@ impl Run<'_> {
 
     /// Fetches, stages and commits the generation of `head`.
     fn bring(&self, state: &State, next: &State, head: &Head) -> Result<Report> {
-        let staging = Staging::open(self.pool)?;
-        self.make_room(head.manifest.size)?;
+        let mut staging = Staging::open(self.pool)?;
+        let room = self.make_room(head.manifest.size);
+        if room.is_err() && !list(&staging.objects())?.is_empty() {
+            // It may be what fills the disk, and no longer be wanted.
+            warn!("removing what an interrupted sync left");
+            staging.clear()?;
+            staging = Staging::open(self.pool)?;
+            self.make_room(head.manifest.size)?;
+        } else {
+            room?;
+        }
         let index = fetch_manifest(self.store, head, &staging.manifest())?;
         let mut work = self.plan(state, head, &staging, Some(index))?;
         if self.options.dry_run {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{self, Seek};
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Mutex;
@@ -9,9 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use reclone_format::{ObjectId, PackedObject};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::error::{Error, Result};
 use crate::fetch::Watcher;
+use crate::image;
 use crate::manifest::{has_id, read_manifest, write_image};
 use crate::pool::Pool;
 use crate::stage::{id_of, is_whole};
@@ -81,12 +84,31 @@ pub fn verify(pool: &Pool, watcher: &dyn Watcher) -> Result<Damage> {
 /// The same manifest always makes the same image: what differs is damage.
 pub fn image_is_whole(manifest: &Path, image: &Path) -> Result<bool> {
     let fresh = image.with_extension("check");
-    write_image(manifest, &fresh)?;
-    let expected = File::open(&fresh)
-        .and_then(id_of)
-        .map_err(Error::system("can not read", &fresh));
-    fs::remove_file(&fresh).map_err(Error::system("can not remove", &fresh))?;
-    has_id(image, &expected?)
+    let made = write_image(manifest, &fresh).and_then(|()| {
+        let id = File::open(&fresh).and_then(id_of);
+        id.map_err(Error::system("can not read", &fresh))
+    });
+    if fresh.exists() {
+        fs::remove_file(&fresh).map_err(Error::system("can not remove", &fresh))?;
+    }
+    let expected = match made {
+        // That the disk is full is no damage.
+        Err(error) if error.is_full_disk() => image_id(manifest)?,
+        made => made?,
+    };
+    has_id(image, &expected)
+}
+
+/// The id of the image that a manifest makes. The image is in memory meanwhile.
+fn image_id(manifest: &Path) -> Result<ObjectId> {
+    let failed = |error: io::Error| Error::system("can not make the image of", manifest)(error);
+    let memory =
+        memfd_create("image", MemfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
+    let mut memory = File::from(memory);
+    image::write(|| File::open(manifest), &memory)
+        .map_err(Error::published(&manifest.display().to_string()))?;
+    memory.rewind().map_err(failed)?;
+    id_of(memory).map_err(failed)
 }
 
 fn check_objects(

@@ -197,7 +197,8 @@ fn a_manifest_that_is_said_to_be_larger_than_the_disk_is_not_begun() {
         "{}: 17592186044415 MiB are needed, ",
         forger.site.pool.display()
     );
-    let end = " MiB are free: make room, or try `reclone prune`";
+    let end =
+        " MiB are free: make room on this disk, or put the pool on a larger one with pool-device";
     assert!(said.starts_with(&start) && said.ends_with(end), "{said}");
     // One that would fit but is not in the pack.
     head.manifest.size = 1 << 20;
