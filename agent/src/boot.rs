@@ -220,11 +220,13 @@ fn candidates(state: &State, mode: Mode) -> Vec<Generation> {
 /// comes before the sync, which removes ended sessions when it needs their space. A failure costs space, or the newest
 /// host name, but not the boot.
 fn turn_over(pool: &Pool, mode: Mode) -> Result<()> {
-    let saved = match mode {
-        Mode::Reset { forget: true } => keep::forget(pool),
+    match mode {
+        Mode::Reset { forget: true } => {
+            let forgotten = keep::forget(pool);
+            session::end_idle(pool).and(forgotten)
+        }
         _ => keep::end_sessions(pool).map(drop),
-    };
-    session::end_idle(pool).and(saved)
+    }
 }
 
 /// Writes down what this boot said. A disk that is full is no reason to stop.

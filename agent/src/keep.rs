@@ -17,6 +17,8 @@ use crate::pool::{Pool, create_new, list, make_dir, make_own_dir, remove_any, re
 use crate::session::{self, Session};
 use crate::sys::random;
 
+/// The top folder of all of them.
+const ETC: &str = "etc";
 const MACHINE_ID: &str = "etc/machine-id";
 /// Encrypted disks that are opened at the start. Most machines have none and no such file.
 const CRYPTTAB: &str = "etc/crypttab";
@@ -142,13 +144,26 @@ pub fn save(pool: &Pool, session: &Session) -> Result<()> {
     Ok(())
 }
 
-/// Ends the sessions that nobody is in: what each changed in kept files is saved, the newest last, and then they are set
-/// aside. After an error none is.
+/// Ends every session that nobody is in, once what it changed in kept files is saved; gives how many ended. Where the disk is too
+/// full for that, what else was written makes room; where that does not help, the session stays as it is, for the next try.
 pub fn end_sessions(pool: &Pool) -> Result<usize> {
-    session::idle(pool)?
-        .iter()
-        .try_for_each(|session| save(pool, session))?;
-    session::end_idle(pool)
+    let mut outcome = Ok(0);
+    for session in session::idle(pool)? {
+        let saved = save(pool, &session).or_else(|error| match error.is_full_disk() {
+            true => {
+                session::remove_ended(pool)?;
+                session.shed(ETC)?;
+                save(pool, &session)
+            }
+            false => Err(error),
+        });
+        let ended = match &saved {
+            Err(error) if error.is_full_disk() => Ok(()),
+            _ => session.end(pool),
+        };
+        outcome = outcome.and_then(|count| saved.and(ended).map(|()| count + 1));
+    }
+    outcome
 }
 
 /// Whether this is what a file system makes of a file that nobody synced before the power went: nothing, or zeros. None of

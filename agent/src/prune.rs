@@ -11,7 +11,7 @@ use reclone_format::ObjectId;
 use crate::error::{Error, Result};
 use crate::keep;
 use crate::manifest::{has_id, objects_of};
-use crate::pool::{Lock, Pool, list, remove_dir};
+use crate::pool::{Lock, Pool, list};
 use crate::session;
 use crate::sys::loop_device::{BackingFile, backing_files};
 use crate::verify::image_is_whole;
@@ -53,7 +53,9 @@ pub fn prune(pool: &Pool, _: &Lock) -> Result<Pruned> {
     if let Some(objects) = &needed.objects {
         remove_objects(pool, objects, &mut pruned)?;
     }
-    keep::end_sessions(pool)?;
+    if let Err(error) = keep::end_sessions(pool) {
+        warn!("{error}");
+    }
     pruned.sessions += session::remove_ended(pool)?;
     Ok(pruned)
 }
@@ -177,9 +179,4 @@ fn remove_file(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Removes what an unfinished sync staged.
-pub fn drop_staging(pool: &Pool, _: &Lock) -> Result<()> {
-    remove_dir(&pool.staging())
 }

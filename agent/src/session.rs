@@ -54,6 +54,33 @@ impl Session {
         self.root.join("work")
     }
 
+    /// Sets this session aside, which nobody is in. On a disk that is too full even for that, it is removed at once.
+    pub fn end(&self, pool: &Pool) -> Result<()> {
+        let ended = pool.sessions().join(ENDED);
+        let name = self.root.file_name().unwrap_or_default().to_string_lossy();
+        // A name that was used before, such as a container's, gets a number.
+        let names = (1..).map(|n| ended.join(format!("{name}.{n}")));
+        let free = names.into_iter().find(|path| !path.exists());
+        let target = free.unwrap_or_else(|| ended.join(name.as_ref()));
+        let moved = make_own_dir(&ended).and_then(|()| {
+            fs::rename(&self.root, target).map_err(Error::system("can not move", &self.root))
+        });
+        match moved {
+            Err(error) if error.is_full_disk() => remove_any(&self.root),
+            moved => moved,
+        }
+    }
+
+    /// Removes all that was written outside of the top folder `stays`. Takes time with its size.
+    pub fn shed(&self, stays: &str) -> Result<()> {
+        if !is_folder(&self.upper()) {
+            return Ok(());
+        }
+        let written = list(&self.upper())?.into_iter();
+        let mut rest = written.filter(|path| path.file_name().is_none_or(|name| name != stays));
+        rest.try_for_each(|path| remove_any(&path))
+    }
+
     /// Makes the folders. The top of the assembled tree shows the upper folder's own attributes, so a new one gets
     /// those of `image`'s top.
     pub fn prepare(&self, image: &Path) -> Result<()> {
@@ -115,23 +142,7 @@ pub fn idle(pool: &Pool) -> Result<Vec<Session>> {
 /// keeps of them has to be saved before: [`crate::keep::end_sessions`] does both.
 pub fn end_idle(pool: &Pool) -> Result<usize> {
     let idle = idle(pool)?;
-    if idle.is_empty() {
-        return Ok(0);
-    }
-    let ended = pool.sessions().join(ENDED);
-    make_own_dir(&ended)?;
-    for session in &idle {
-        let name = session
-            .root
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
-        // A name that was used before, such as a container's, gets a number.
-        let names = (1..).map(|n| ended.join(format!("{name}.{n}")));
-        let free = names.into_iter().find(|path| !path.exists());
-        let target = free.unwrap_or_else(|| ended.join(name.as_ref()));
-        fs::rename(&session.root, target).map_err(Error::system("can not move", &session.root))?;
-    }
+    idle.iter().try_for_each(|session| session.end(pool))?;
     Ok(idle.len())
 }
 
