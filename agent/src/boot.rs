@@ -96,10 +96,11 @@ fn boot_with(places: &Places, boot_log: &BootLog) -> Result<()> {
         info!("to boot the plain root partition: add reclone=off to the kernel command line");
     }
     keep_log(boot_log, result.as_ref().err(), places);
-    if result.is_err() {
-        disk.give_back(&places.root)?;
-    }
-    result
+    result.map_err(|error| {
+        // Whoever reads it finds the disk where it was.
+        let moved = error.moved(disk.path(), &places.root);
+        disk.give_back(&places.root).err().unwrap_or(moved)
+    })
 }
 
 /// Reads the configuration and the kernel command line, and says what can not be used.

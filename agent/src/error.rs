@@ -97,6 +97,8 @@ pub enum Error {
     BadState {
         /// The record.
         path: PathBuf,
+        /// Whether it is a whole one of a newer program.
+        newer: bool,
         /// What is wrong with it, and the way out.
         reason: String,
     },

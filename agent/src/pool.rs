@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use log::warn;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::syncfs;
 use reclone_format::{Error as FormatError, ObjectId};
@@ -16,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::state::{Generation, MAX_STATE, State};
 
 /// What helps when the record is damaged.
-const LOST_RECORD: &str = "remove this file and run `reclone sync`, which finds the objects again";
+const LOST_RECORD: &str = "boot with reclone=reset, or remove this file and run `reclone sync`: both find the objects again";
 
 /// A pool. Nothing is held open; whoever changes it holds its [`Lock`].
 #[derive(Clone, Debug)]
@@ -114,14 +115,32 @@ impl Pool {
         let read = File::open(&path).and_then(|file| file.take(MAX_STATE).read_to_end(&mut bytes));
         match read {
             Ok(_) => State::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| {
-                let reason = match error {
-                    FormatError::Version { .. } => error.to_string(),
-                    _ => format!("{error}: {LOST_RECORD}"),
+                let newer = matches!(error, FormatError::Version { .. });
+                let reason = match newer {
+                    true => error.to_string(),
+                    false => format!("{error}: {LOST_RECORD}"),
                 };
-                Error::BadState { path, reason }
+                Error::BadState {
+                    path,
+                    newer,
+                    reason,
+                }
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::default()),
             Err(error) => Err(Error::system("can not read", &path)(error)),
+        }
+    }
+
+    /// Sets a damaged state record aside, where it can be looked at. The next sync finds out anew what is current; that the
+    /// store went back in time, it can not see. Syncs nothing.
+    pub fn drop_damaged_state(&self) -> Result<()> {
+        match self.state() {
+            Err(error @ Error::BadState { newer: false, .. }) => {
+                warn!("{error}: setting it aside as state.damaged");
+                let (path, aside) = (self.state_path(), self.root.join("state.damaged"));
+                fs::rename(&path, &aside).map_err(Error::system("can not move", &path))
+            }
+            _ => Ok(()),
         }
     }
 

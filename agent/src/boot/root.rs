@@ -24,7 +24,10 @@ pub fn assemble(pool: &Pool, candidates: &[Generation], places: &Places) -> Resu
     for generation in candidates {
         match mount_generation(pool, generation, places) {
             Err(error) => {
-                warn!("generation {} can not boot: {error}", generation.number);
+                warn!(
+                    "generation {} can not boot: {error}: reclone=reset checks and mends it",
+                    generation.number
+                );
                 failure = error;
             }
             Ok(()) if modules.as_ref().is_none_or(|modules| modules.are_in(root)) => {

@@ -106,7 +106,7 @@ fn a_damaged_record_is_named_with_the_way_out() {
     let folder = tempfile::tempdir().unwrap();
     let site = site(folder.path());
     let record = Part::whole(site.pool.join("state"));
-    let way_out = "remove this file and run `reclone sync`, which finds the objects again";
+    let way_out = "boot with reclone=reset, or remove this file and run `reclone sync`: both find the objects again";
     let path = record.file.display();
     for (damage, reason) in [
         (Damage::Truncate, "it ends early"),
