@@ -46,13 +46,15 @@ impl<'a> Promise<'a> {
     }
 }
 
-/// Mounts the disk, boots from it with no store in reach, then brings it to the newest generation. What is wrong is the inner
-/// error; after an outer one the disk may still be in use.
+/// Mounts the disk, boots from it with no store in reach, then brings it to the newest generation; `to_the_end`, every path of
+/// that is looked at, too, and not only its objects and image. What is wrong is the inner error; after an outer one the disk may still be
+/// in use.
 pub fn check(
     device: &str,
     kind: &Kind,
     promise: &Promise,
     stores: &Stores,
+    to_the_end: bool,
 ) -> io::Result<Result<(), String>> {
     let (kind, options) = (Some(kind.kind), Some(kind.options));
     if let Err(error) = mount(Some(device), ROOT, kind, MsFlags::empty(), options) {
@@ -60,7 +62,12 @@ pub fn check(
     }
     // A tree that can not be read to its end is a violation like any other.
     let checked = catch_unwind(AssertUnwindSafe(|| {
-        next_boot(promise, stores).and_then(|pool| catches_up(&pool, promise, stores))
+        let pool = next_boot(promise, stores)?;
+        catches_up(&pool, promise)?;
+        match to_the_end {
+            true => is_newest(&pool, stores),
+            false => Ok(()),
+        }
     }));
     leave()?;
     Ok(checked.unwrap_or_else(|_| Err("the tree can not be read".to_owned())))
@@ -99,7 +106,7 @@ fn next_boot(promise: &Promise, stores: &Stores) -> Result<String, String> {
 }
 
 /// The next sync succeeds, and after it every object is whole, without anything that had to be mended.
-fn catches_up(pool: &str, promise: &Promise, stores: &Stores) -> Result<(), String> {
+fn catches_up(pool: &str, promise: &Promise) -> Result<(), String> {
     let (store, key) = (format!("{STORES}/{NEWEST}"), format!("{STORES}/key.pub"));
     let from = ["--pool", pool, "--store", &store, "--key", &key];
     // A reset begins with a sync, but wants a pool.
@@ -123,6 +130,11 @@ fn catches_up(pool: &str, promise: &Promise, stores: &Stores) -> Result<(), Stri
             state.current, state.serial
         ));
     }
+    Ok(())
+}
+
+/// The newest generation has every path of its model.
+fn is_newest(pool: &str, stores: &Stores) -> Result<(), String> {
     let output = agent(&["assemble", "--pool", pool, "--session", "none", NEWEST_AT])?;
     if !output.status.success() {
         return Err(format!("assemble: {}", said(&output)));

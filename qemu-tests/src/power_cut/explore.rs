@@ -18,6 +18,9 @@ use super::record::Recording;
 use super::stores::Stores;
 use crate::image::run;
 
+/// How many cuts there are to one after which the newest generation, too, is looked at path by path.
+const SAMPLE: usize = 8;
+
 /// What came out.
 pub struct Outcome {
     /// How many cuts were tried.
@@ -155,8 +158,10 @@ impl Worker {
                 .collect();
             image.restore(&self.disk)?;
             image.undo(undo);
+            let to_the_end = outcome.points.is_multiple_of(SAMPLE);
             outcome.points += 1;
-            if let Err(wrong) = check(&self.device.path, kind, &Promise::at(epoch), job.stores)? {
+            let (device, promise) = (&self.device.path, Promise::at(epoch));
+            if let Err(wrong) = check(device, kind, &promise, job.stores, to_the_end)? {
                 job.found.fetch_add(1, Ordering::Relaxed);
                 let line = format!(
                     "{}, {}, {} steps done: {wrong}",
