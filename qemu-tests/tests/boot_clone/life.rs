@@ -2,7 +2,7 @@
 
 use qemu_tests::server::Server;
 
-use crate::{Case, MACHINE_ID, store_word};
+use crate::{Case, MACHINE_ID, SMALL, assert_is_small, store_word};
 
 /// Brings the network up, which this small system does not do by itself, and does what the timer would do.
 const SYNC_IN_BACKGROUND: &str =
@@ -40,14 +40,16 @@ fn nothing_new(case: &Case, store: &str, server: &Server) {
     });
 }
 
-/// The model changed a file and added one. The clone's new name stays.
+/// The model changed a file and added one. The clone's new name stays. 256 MiB are enough for that.
 fn something_new(case: &Case, store: &str) {
     let model = case.model();
     let added = "usr/share/added";
     model.tree().write(added, "by the model\n").unwrap();
     assert_eq!(model.publish("2"), 2);
     drop(model);
-    case.boot(store, |machine, facts| {
+    let small = case.machine(store).with_options(&SMALL);
+    case.boot_machine(small, |machine, facts| {
+        assert_is_small(machine);
         facts.assert_runs(2);
         assert_eq!(facts.get("version"), "2");
         assert_eq!(

@@ -28,6 +28,9 @@ use qemu_tests::site::{Site, store_word};
 /// The identity of the clone, which it keeps, whatever the model's is.
 const MACHINE_ID: &str = "c10ec10ec10ec10ec10ec10ec10ec10e";
 
+/// The memory of a small machine, in MiB, as an option of QEMU.
+const SMALL: [&str; 2] = ["-m", "256"];
+
 /// What all cases start from.
 struct Prepared {
     site: Site,
@@ -37,7 +40,7 @@ struct Prepared {
     requests: Vec<String>,
 }
 
-/// The site, with generation 1 published, and the disk `cloned.img`, which has booted it once.
+/// The site, with generation 1 published, and the disk `cloned.img`, which a small machine has booted once.
 fn prepared() -> &'static Prepared {
     static PREPARED: OnceLock<Prepared> = OnceLock::new();
     PREPARED.get_or_init(|| {
@@ -53,9 +56,11 @@ fn prepared() -> &'static Prepared {
         let mut machine = site
             .machine("cloned.img")
             .words(&store_word(server.url()))
+            .with_options(&SMALL)
             .start()
             .unwrap();
         machine.log_in().unwrap();
+        assert_is_small(&mut machine);
         let first = Facts::of(&mut machine).unwrap();
         println!("{first}");
         machine.report(first::DRIFT).unwrap();
@@ -66,6 +71,13 @@ fn prepared() -> &'static Prepared {
             site,
         }
     })
+}
+
+/// Asserts that the machine has no more memory than was meant.
+fn assert_is_small(machine: &mut Machine) {
+    let said = machine.report("grep MemTotal: /proc/meminfo").unwrap();
+    let kib: u64 = said.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kib < 256 * 1024, "{said}");
 }
 
 /// A case with a disk and a store of its own.
