@@ -8,6 +8,7 @@ mod catch_up;
 mod disk;
 mod handover;
 mod log;
+mod modules;
 mod pool_disk;
 mod root;
 mod splash;
@@ -142,6 +143,7 @@ fn boot_from(disk: &Disk, places: &Places, config: &Config, started: Instant) ->
     if writable && let Err(error) = keep::adopt(&pool, disk.path()) {
         warn!("{error}");
     }
+    modules::load();
     let generation = root::assemble(&pool, &candidates, places)?;
     let later = failure.as_ref().is_some_and(may_pass);
     if let Err(error) = hand_over(places, &pool, later) {
