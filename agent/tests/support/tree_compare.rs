@@ -78,10 +78,6 @@ fn see(full: &Path, path: &Path, inodes: &mut HashMap<(u64, u64), PathBuf>) -> S
 }
 
 fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    // Most have none, and this is done for every path of large trees.
-    if rustix::fs::llistxattr(path, &mut [0; 0][..]).unwrap() == 0 {
-        return BTreeMap::new();
-    }
     let mut names = vec![0; 1 << 16];
     let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap();
     let names = names[..length]
