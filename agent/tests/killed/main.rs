@@ -26,7 +26,7 @@ use reclone_format::object_id_of;
 use versions::Versions;
 
 /// Runs with kills at any moment; `KILLS` asks for another number.
-const KILLS: usize = 100;
+const KILLS: usize = 1000;
 
 /// A site whose pool is on a disk of its own.
 struct Bench {

@@ -7,7 +7,10 @@ use std::io::{self, Error};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use qemu_tests::power_cut::{self, record::KINDS};
+use qemu_tests::power_cut::{
+    self,
+    record::{KINDS, record_all},
+};
 use qemu_tests::site::program;
 
 const POINTS: usize = 24_000;
@@ -36,32 +39,25 @@ fn explore() -> io::Result<usize> {
         .filter(|kind| wanted.split(',').any(|part| kind.name.contains(part)))
         .collect();
     println!("seed {seed}");
+    let started = Instant::now();
+    let recordings = record_all(&kinds, |kind| recorder.record(*kind, &agent, None))?;
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{} machines recorded in {seconds:.0} s", kinds.len());
     let (mut tried, mut violations) = (0, 0);
-    for kind in &kinds {
-        let started = Instant::now();
-        let recording = recorder.record(*kind, &agent, None)?;
-        let writes: usize = recording
-            .epochs
-            .iter()
-            .map(|epoch| epoch.writes.len())
-            .sum();
-        let flushes = recording.epochs.len();
-        println!(
-            "{}: {writes} writes, {flushes} flushes, recorded in {:.0} s",
-            kind.name,
-            started.elapsed().as_secs_f64()
-        );
+    for recording in &recordings {
+        let (name, epochs) = (recording.kind.name, &recording.epochs);
+        let writes: usize = epochs.iter().map(|epoch| epoch.writes.len()).sum();
+        println!("{name}: {writes} writes, {} flushes", epochs.len());
         let started = Instant::now();
         let bounds = (points / kinds.len(), ENOUGH);
-        let outcome = workshop.explore(&recording, &stores, bounds, seed)?;
+        let outcome = workshop.explore(recording, &stores, bounds, seed)?;
         let seconds = started.elapsed().as_secs_f64();
         outcome
             .violations
             .iter()
             .for_each(|line| println!("{line}"));
         println!(
-            "{}: {} points in {seconds:.0} s, {:.0} a second",
-            kind.name,
+            "{name}: {} points in {seconds:.0} s, {:.0} a second",
             outcome.points,
             outcome.points as f64 / seconds
         );

@@ -5,10 +5,9 @@ use std::env;
 use std::io::{self, Error};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
 
 use qemu_tests::power_cut;
-use qemu_tests::power_cut::record::{KINDS, Omission, Recording};
+use qemu_tests::power_cut::record::{KINDS, Omission, record_all};
 use reclone::barrier::Barrier;
 
 /// Cuts that are tried at most before a barrier counts as one that nobody misses.
@@ -80,30 +79,17 @@ fn bite() -> io::Result<bool> {
         .filter(|barrier| wanted.is_empty() || barrier.name() == wanted)
         .collect();
     let (workshop, stores, recorder) = power_cut::prepare()?;
-    let record = |barrier: Barrier| -> io::Result<Recording> {
-        let trial = trial(barrier);
+    let recordings = record_all(&barriers, |barrier| {
+        let trial = trial(*barrier);
         let kind = KINDS.into_iter().find(|kind| kind.name == trial.kind);
         let mut kind = kind.ok_or_else(|| Error::other("no such file system"))?;
         kind.options = trial.options.unwrap_or(kind.options);
         let (name, pause) = (barrier.name(), trial.pause);
         recorder.record(kind, &agent, Some(Omission { name, pause }))
-    };
-    // The machines sleep most of the time.
-    let recordings: Vec<io::Result<Recording>> = thread::scope(|scope| {
-        let start = |barrier: &Barrier| {
-            let (barrier, record) = (*barrier, &record);
-            scope.spawn(move || record(barrier))
-        };
-        let running: Vec<_> = barriers.iter().map(start).collect();
-        let died = |_| Err(Error::other("a recording died"));
-        running
-            .into_iter()
-            .map(|recording| recording.join().unwrap_or_else(died))
-            .collect()
-    });
+    })?;
     let mut all = true;
-    for (barrier, recording) in barriers.iter().zip(recordings) {
-        let outcome = workshop.explore(&recording?, &stores, (POINTS, 1), SEED)?;
+    for (barrier, recording) in barriers.iter().zip(&recordings) {
+        let outcome = workshop.explore(recording, &stores, (POINTS, 1), SEED)?;
         let first = outcome.violations.first().and_then(|it| it.lines().next());
         match first {
             Some(line) => println!("{}: noticed: {line}", barrier.name()),

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use super::image::Image;
 use super::steps::{MARKS, STEPS};
@@ -95,6 +96,23 @@ pub struct Recording {
     pub image: Image,
     /// What was written.
     pub epochs: Vec<Epoch>,
+}
+
+/// Records one machine for each of `wanted`, side by side: they sleep most of the time. In the order of `wanted`.
+pub fn record_all<T: Sync>(
+    wanted: &[T],
+    record: impl Fn(&T) -> io::Result<Recording> + Sync,
+) -> io::Result<Vec<Recording>> {
+    let record = &record;
+    thread::scope(|scope| {
+        let start = |one| scope.spawn(move || record(one));
+        let running: Vec<_> = wanted.iter().map(start).collect();
+        let died = |_| Err(io::Error::other("a recording died"));
+        running
+            .into_iter()
+            .map(|recording| recording.join().unwrap_or_else(died))
+            .collect()
+    })
 }
 
 /// What machines to be recorded have in common.

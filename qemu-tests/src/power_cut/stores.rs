@@ -17,6 +17,9 @@ use crate::site::program;
 /// What the clone has of its own, whatever the model has: nothing is compared there.
 const OWN: [&str; 3] = ["etc/hostname", "etc/machine-id", "etc/fstab"];
 
+/// How many files a tree has, about: enough for every step to have several, and few, for they are looked at after every cut.
+const PROGRAMS: u64 = 12;
+
 /// A tree as it was looked at, without the clone's own files.
 pub type Tree = BTreeMap<PathBuf, Seen>;
 
@@ -107,7 +110,7 @@ fn change(tree: &Path, number: u64) -> io::Result<()> {
         }
         fs::set_permissions(tree.join("var/empty"), fs::Permissions::from_mode(0o1777))?;
         fs::write(tree.join("etc/hostname"), "model\n")?;
-        for name in 0..24 {
+        for name in 0..PROGRAMS {
             let name = format!("usr/bin/{name}");
             fs::write(tree.join(&name), content_of(&name, 1))?;
         }
@@ -115,7 +118,7 @@ fn change(tree: &Path, number: u64) -> io::Result<()> {
         fs::hard_link(tree.join("usr/bin/2"), tree.join("usr/bin/two"))?;
     }
     // A third of the programs is new in each generation, and some come and go.
-    for name in (0..24).filter(|name| name % 3 == number % 3) {
+    for name in (0..PROGRAMS).filter(|name| name % 3 == number % 3) {
         let name = format!("usr/bin/{name}");
         fs::write(tree.join(&name), content_of(&name, number))?;
     }

@@ -8,6 +8,7 @@ use qemu_tests::machine::Machine;
 use qemu_tests::site::{Site, store_word};
 
 const RUNS: usize = 5;
+const OFF: &str = "reclone=off";
 const DISK: &str = "clone.img";
 /// When the system's first program started, in microseconds since the kernel did; and how long the network took.
 const QUESTION: &str = "systemctl show --property UserspaceTimestampMonotonic --value
@@ -29,7 +30,7 @@ pub fn added_time() -> io::Result<()> {
         let (started, waited) = boot(&site, &store)?;
         on.push(started);
         network.extend(waited);
-        off.push(boot(&site, &format!("{store} reclone=off"))?.0);
+        off.push(boot(&site, &format!("{store} {OFF}"))?.0);
     }
     let (on, off) = (median(on), median(off));
     println!("  reclone=on  {on:.2} s");
@@ -48,6 +49,10 @@ fn boot(site: &Site, words: &str) -> io::Result<(f64, Option<f64>)> {
     machine.log_in()?;
     let answer = machine.report(QUESTION)?;
     let facts = Facts::of(&mut machine)?;
+    match words.contains(OFF) {
+        true => assert_eq!(facts.get("root"), "ext4"),
+        false => facts.assert_runs(1),
+    }
     facts.power_off(machine, &site.path(DISK))?;
     let mut lines = answer.lines();
     let number = |line: Option<&str>| line.and_then(|line| line.trim().parse::<f64>().ok());
