@@ -59,8 +59,8 @@ impl Workshop {
         seed: u64,
     ) -> io::Result<Outcome> {
         let cuts = choose(&recording.epochs, wanted, seed);
-        // A worker waits for the kernel half of its time.
-        let workers = 2 * thread::available_parallelism().map_or(1, usize::from);
+        // A worker waits for the kernel for a part of its time.
+        let workers = 3 * thread::available_parallelism().map_or(1, usize::from);
         let found = AtomicUsize::new(0);
         let job = Job {
             recording,

@@ -18,7 +18,7 @@ use crate::site::program;
 const OWN: [&str; 3] = ["etc/hostname", "etc/machine-id", "etc/fstab"];
 
 /// How many files a tree has, about: enough for every step to have several, and few, for they are looked at after every cut.
-const PROGRAMS: u64 = 12;
+const PROGRAMS: u64 = 6;
 
 /// A tree as it was looked at, without the clone's own files.
 pub type Tree = BTreeMap<PathBuf, Seen>;
