@@ -78,6 +78,13 @@ impl Clone {
         self.boot_with("store = /store\n", words, expected)
     }
 
+    /// Boots the whole of this generation, and nothing is complained of.
+    #[track_caller]
+    pub fn boot_quietly(&mut self, words: &str, expected: u64) {
+        let said = self.boot(words, Some(expected));
+        assert_eq!(complaints(&said), Vec::<&str>::new());
+    }
+
     /// Boots it with this configuration: the whole of this generation, or an error.
     pub fn boot_with(&mut self, config: &str, words: &str, expected: Option<u64>) -> String {
         let config = format!("{config}key = /etc/reclone/model.pub\n");
@@ -114,6 +121,15 @@ pub fn complaints(said: &str) -> Vec<&str> {
     said.lines()
         .filter_map(|line| starts.iter().find_map(|start| line.strip_prefix(start)))
         .collect()
+}
+
+/// What a boot complains of where the image of generation 2 does not mount, for this reason.
+pub fn complaints_of_image(reason: &str) -> [String; 2] {
+    let image = format!("can not mount /run/reclone/disk/reclone/images/2: {reason}");
+    [
+        format!("{image}: trying with what is written in memory"),
+        format!("generation 2 can not boot: {image}: reclone=reset checks and mends it"),
+    ]
 }
 
 /// A sync that pauses in the middle of its frames, from a server with what the store holds now.

@@ -71,8 +71,8 @@ fn stages(clone: &Clone, said: &str) -> BTreeSet<String> {
 }
 
 /// Syncs on a disk that fills while frames come, and has this little left, a little more each time, until a sync comes to its
-/// end. Gives what was full.
-fn fill_at_each_stage(fill: Fill) -> BTreeSet<String> {
+/// end. Objects, image and record have been too much by then.
+fn fill_at_each_stage(fill: Fill) {
     let clone = Clone::new(48);
     clone.versions.publish_files(2, [7]);
     let mut full = BTreeSet::new();
@@ -84,7 +84,9 @@ fn fill_at_each_stage(fill: Fill) -> BTreeSet<String> {
         if status == Some(0) {
             drop(filling);
             clone.versions.goes_on(2);
-            return full;
+            let stages = ["staging/image", "staging/objects", "state"];
+            assert_eq!(full, stages.map(str::to_owned).into());
+            return;
         }
         assert_eq!(status, Some(6), "{said}");
         let line = error_line(&said);
@@ -105,13 +107,7 @@ fn a_disk_that_fills_with_bytes_at_any_stage_leaves_the_old_generation() {
     if !is_root() || !possible() {
         return;
     }
-    let full = fill_at_each_stage(Filling::bytes);
-    assert_eq!(
-        full,
-        ["staging/image", "staging/objects", "state"]
-            .map(str::to_owned)
-            .into()
-    );
+    fill_at_each_stage(Filling::bytes);
 }
 
 #[test]
@@ -119,13 +115,7 @@ fn a_disk_that_runs_out_of_inodes_at_any_stage_leaves_the_old_generation() {
     if !is_root() || !possible() {
         return;
     }
-    let full = fill_at_each_stage(Filling::names);
-    assert_eq!(
-        full,
-        ["staging/image", "staging/objects", "state"]
-            .map(str::to_owned)
-            .into()
-    );
+    fill_at_each_stage(Filling::names);
 }
 
 #[test]
@@ -191,8 +181,7 @@ fn a_session_that_filled_the_disk_makes_room_for_the_name_of_the_clone_and_for_t
         let filling = fill(&clone, 0);
         fs::rename(clone.path("filling"), upper.join("filling")).unwrap();
         std::mem::forget(filling);
-        let said = clone.boot("", Some(2));
-        assert_eq!(complaints(&said), Vec::<&str>::new());
+        clone.boot_quietly("", 2);
         assert_eq!(name(&clone), "new name\n");
         clone.versions.assert_whole(2);
     }
@@ -218,8 +207,7 @@ fn a_disk_that_is_full_boots_what_it_has_and_the_name_of_the_clone_waits_for_roo
         assert_eq!(name(&clone), "old name\n");
         clone.versions.assert_whole(1);
         drop(filling);
-        let said = clone.boot("", Some(2));
-        assert_eq!(complaints(&said), Vec::<&str>::new());
+        clone.boot_quietly("", 2);
         assert_eq!(name(&clone), "new name\n");
         clone.versions.assert_whole(2);
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use reclone_format::object_id_of;
 
-use crate::disk::{Clone, complaints};
+use crate::disk::{Clone, complaints, complaints_of_image};
 use crate::faulty_disk::possible;
 use crate::mounts::is_root;
 use crate::versions::content;
@@ -50,14 +50,8 @@ fn a_generation_whose_image_does_not_mount_makes_room_for_the_one_before() {
     // The magic.
     rot(&clone.pool("images/2"), 1024);
     let said = clone.boot("reclone=skip", Some(1));
-    let image = "can not mount /run/reclone/disk/reclone/images/2: Invalid argument (os error 22)";
-    assert_eq!(
-        complaints(&said),
-        [
-            format!("{image}: trying with what is written in memory"),
-            format!("generation 2 can not boot: {image}: reclone=reset checks and mends it"),
-        ]
-    );
+    let reason = "Invalid argument (os error 22)";
+    assert_eq!(complaints(&said), complaints_of_image(reason));
     clone.boot("reclone=reset", Some(2));
     clone.versions.assert_whole(2);
 }
@@ -69,11 +63,9 @@ fn a_manifest_that_rots_keeps_neither_the_boot_nor_the_next_generation_away() {
     }
     let mut clone = Clone::updated(48);
     rot(&clone.pool("manifests/2"), 200);
-    let said = clone.boot("reclone=skip", Some(2));
-    assert_eq!(complaints(&said), Vec::<&str>::new());
+    clone.boot_quietly("reclone=skip", 2);
     clone.versions.publish(3);
-    let said = clone.boot("", Some(3));
-    assert_eq!(complaints(&said), Vec::<&str>::new());
+    clone.boot_quietly("", 3);
     let damaged = format!(
         "{} is damaged or missing",
         clone.pool("manifests/2").display()
@@ -120,6 +112,5 @@ fn a_pack_or_a_head_that_rots_in_the_store_is_named_and_the_old_generation_boots
         clone.versions.assert_whole(1);
         rot(&path, at);
     }
-    let said = clone.boot("", Some(2));
-    assert_eq!(complaints(&said), Vec::<&str>::new());
+    clone.boot_quietly("", 2);
 }

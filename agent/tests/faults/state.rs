@@ -123,7 +123,6 @@ fn a_record_that_was_half_written_beside_the_old_one_does_not_matter() {
     let mut clone = Clone::updated(48);
     fs::write(clone.pool("state.new"), "reclone-state 1\nmod").unwrap();
     clone.versions.publish(3);
-    let said = clone.boot("", Some(3));
-    assert_eq!(complaints(&said), Vec::<&str>::new());
+    clone.boot_quietly("", 3);
     clone.versions.assert_whole(3);
 }
