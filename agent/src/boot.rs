@@ -143,7 +143,6 @@ fn boot_from(disk: &Disk, places: &Places, config: &Config, started: Instant) ->
     if writable && let Err(error) = keep::adopt(&pool, disk.path()) {
         warn!("{error}");
     }
-    modules::load();
     let generation = root::assemble(&pool, &candidates, places)?;
     let later = failure.as_ref().is_some_and(may_pass);
     if let Err(error) = hand_over(places, &pool, later) {

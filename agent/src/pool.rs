@@ -134,6 +134,7 @@ impl Pool {
     /// Sets a damaged state record aside, where it can be looked at. The next sync finds out anew what is current; that the
     /// store went back in time, it can not see. Syncs nothing.
     pub fn drop_damaged_state(&self) -> Result<()> {
+        let _lock = self.lock()?;
         match self.state() {
             Err(error @ Error::BadState { newer: false, .. }) => {
                 warn!("{error}: setting it aside as state.damaged");

@@ -269,9 +269,7 @@ fn run_rollback(options: &cli::Rollback) -> Result<()> {
 /// What `reclone=reset` does at boot. The sync comes first, for a store gives the objects of its newest generation.
 fn run_reset(options: &cli::Reset) -> Result<()> {
     let pool = open_pool(options.pool.as_ref())?;
-    let lock = pool.lock()?;
     pool.drop_damaged_state()?;
-    drop(lock);
     let follow = follow(&pool, options.store.as_ref(), options.key.as_ref())?;
     let watcher = watcher();
     let damage = with_network(&follow, None, || {

@@ -29,9 +29,7 @@ pub fn catch_up(pool: &Pool, config: &Config, places: &Places) -> Result<()> {
 /// Syncs, checks every object, and mends what is damaged: in this order, for a store gives the objects of its newest
 /// generation. Without the store the damage is at least named.
 fn reset(pool: &Pool, config: &Config, places: &Places) -> Result<()> {
-    let lock = pool.lock()?;
     pool.drop_damaged_state()?;
-    drop(lock);
     let mut checked = false;
     let asked = outside(config, places, pool, |follow| {
         let synced = sync(pool, follow);

@@ -1,4 +1,4 @@
-//! The kernel modules that a root is made with, loaded without `modprobe`. Left to itself, the kernel runs that once for each of
+//! The modules of the running kernel: whether a root has them, and those that a root is made with, loaded without `modprobe`. Left to itself, the kernel runs that once for each of
 //! them, with the large libraries that it has today: a third of a second on a slow machine. What can not be loaded here still
 //! gets loaded so.
 
@@ -16,31 +16,57 @@ const WANTED: [(&str, &CStr); 3] = [("loop", c"max_loop=0"), ("erofs", c""), ("o
 /// `MODULE_INIT_COMPRESSED_FILE` of Linux `include/uapi/linux/module.h`.
 const COMPRESSED: u32 = 4;
 
-/// Loads those that the running kernel has as modules and has not loaded yet.
-pub fn load() {
-    let loaded = Path::new("/sys/module");
-    let Some((folder, index)) = index() else {
-        return;
-    };
-    for (name, parameters) in WANTED {
-        if loaded.join(name).exists() {
-            continue;
-        }
-        for file in files(&index, name) {
-            let parameters = if stem(file) == name { parameters } else { c"" };
-            if let Err(error) = insert(&folder.join(file), parameters) {
-                debug!("{file}: {error}");
+/// The modules of the running kernel.
+pub struct Modules {
+    release: String,
+}
+
+impl Modules {
+    /// None where the system at `root`, the initramfs, has none either: such a kernel needs none.
+    pub fn of_running_kernel(root: &Path) -> Option<Modules> {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+        let modules = Modules {
+            release: release.trim().to_owned(),
+        };
+        modules.are_in(root).then_some(modules)
+    }
+
+    /// That kernel's release.
+    pub fn release(&self) -> &str {
+        &self.release
+    }
+
+    /// Whether the system at `root` has them.
+    pub fn are_in(&self, root: &Path) -> bool {
+        self.folder_in(root).is_some()
+    }
+
+    /// The folder with what `depmod` wrote about them, in the system at `root`.
+    fn folder_in(&self, root: &Path) -> Option<PathBuf> {
+        let folder = |lib: &str| root.join(lib).join("modules").join(&self.release);
+        let mut folders = ["usr/lib", "lib"].into_iter().map(folder);
+        folders.find(|folder| folder.join("modules.dep").exists())
+    }
+
+    /// Loads those of the system at `root` that a root is made with and that are not loaded yet.
+    pub fn load(&self, root: &Path) {
+        let loaded = Path::new("/sys/module");
+        let Some(folder) = self.folder_in(root) else {
+            return;
+        };
+        let index = fs::read_to_string(folder.join("modules.dep")).unwrap_or_default();
+        for (name, parameters) in WANTED {
+            if loaded.join(name).exists() {
+                continue;
+            }
+            for file in files(&index, name) {
+                let parameters = if stem(file) == name { parameters } else { c"" };
+                if let Err(error) = insert(&folder.join(file), parameters) {
+                    debug!("{file}: {error}");
+                }
             }
         }
     }
-}
-
-/// The folder of the running kernel's modules, and what `depmod` wrote about them.
-fn index() -> Option<(PathBuf, String)> {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
-    let folder = Path::new("/lib/modules").join(release.trim());
-    let index = fs::read_to_string(folder.join("modules.dep")).ok()?;
-    Some((folder, index))
 }
 
 /// The files that a module needs, in the order in which they are to be loaded, itself last; none where `index` has no such module.
@@ -71,8 +97,27 @@ fn insert(path: &Path, parameters: &CStr) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn modules_are_found_with_and_without_a_merged_usr() {
+        for lib in ["usr/lib", "lib"] {
+            let root = tempfile::tempdir().unwrap();
+            let modules = Modules {
+                release: "6.12.1-amd64".into(),
+            };
+            let folder = root.path().join(lib).join("modules/6.12.1-amd64");
+            fs::create_dir_all(&folder).unwrap();
+            assert!(
+                !modules.are_in(root.path()),
+                "an empty folder is not enough"
+            );
+            fs::write(folder.join("modules.dep"), "").unwrap();
+            assert!(modules.are_in(root.path()));
+        }
+    }
 
     #[test]
     fn what_a_module_needs_is_loaded_before_it() {

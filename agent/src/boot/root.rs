@@ -1,12 +1,13 @@
 //! Which generation becomes the root: the first that can be assembled and has the running kernel's modules.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use log::warn;
 
 use crate::assemble;
 use crate::boot::Places;
+use crate::boot::modules::Modules;
 use crate::error::{Error, Result};
 use crate::keep;
 use crate::pool::Pool;
@@ -17,7 +18,11 @@ use crate::sys::mount;
 /// Assembles one of `candidates` at the root's place, the earlier the better, and returns it. A generation without the
 /// modules of the running kernel is taken only when none has them: it would come up without network or graphics.
 pub fn assemble(pool: &Pool, candidates: &[Generation], places: &Places) -> Result<Generation> {
-    let modules = Modules::of_running_kernel(Path::new("/"));
+    let initramfs = Path::new("/");
+    let modules = Modules::of_running_kernel(initramfs);
+    if let Some(modules) = &modules {
+        modules.load(initramfs);
+    }
     let root = &places.root;
     let mut without = None;
     let mut failure = Error::NoGeneration(pool.root().into());
@@ -37,7 +42,7 @@ pub fn assemble(pool: &Pool, candidates: &[Generation], places: &Places) -> Resu
                 warn!(
                     "generation {} lacks the modules of the running kernel {}",
                     generation.number,
-                    modules.as_ref().map_or("", |modules| &modules.release)
+                    modules.as_ref().map_or("", Modules::release)
                 );
                 mount::unmount(root).map_err(Error::system("can not unmount", root))?;
                 without.get_or_insert(generation);
@@ -91,51 +96,4 @@ fn mount_with(
         mount::unmount(root).map_err(Error::system("can not unmount", root))?;
     }
     placed
-}
-
-/// The modules that the running kernel needs.
-struct Modules {
-    release: String,
-}
-
-impl Modules {
-    /// None where the system at `root`, the initramfs, has none either: such a kernel needs none.
-    fn of_running_kernel(root: &Path) -> Option<Modules> {
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
-        let modules = Modules {
-            release: release.trim().to_owned(),
-        };
-        modules.are_in(root).then_some(modules)
-    }
-
-    fn are_in(&self, root: &Path) -> bool {
-        let folder = |lib: &str| -> PathBuf { root.join(lib).join("modules").join(&self.release) };
-        ["usr/lib", "lib"]
-            .iter()
-            .any(|lib| folder(lib).join("modules.dep").exists())
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modules_are_found_with_and_without_a_merged_usr() {
-        for lib in ["usr/lib", "lib"] {
-            let root = tempfile::tempdir().unwrap();
-            let modules = Modules {
-                release: "6.12.1-amd64".into(),
-            };
-            let folder = root.path().join(lib).join("modules/6.12.1-amd64");
-            fs::create_dir_all(&folder).unwrap();
-            assert!(
-                !modules.are_in(root.path()),
-                "an empty folder is not enough"
-            );
-            fs::write(folder.join("modules.dep"), "").unwrap();
-            assert!(modules.are_in(root.path()));
-        }
-    }
 }
