@@ -1,6 +1,6 @@
-//! The modules of the running kernel: whether a root has them, and those that a root is made with, loaded without `modprobe`. Left to itself, the kernel runs that once for each of
-//! them, with the large libraries that it has today: a third of a second on a slow machine. What can not be loaded here still
-//! gets loaded so.
+//! The modules of the running kernel: whether a root has them, and those that a root is made with, loaded without `modprobe`.
+//! Left to itself, the kernel runs that once for each of them, with the large libraries that it has today: a third of a second on a
+//! slow machine. What can not be loaded here still gets loaded so.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
