@@ -1,8 +1,9 @@
 //! A frame's bytes → its objects, each checked against its id on the way. Streams: holds a zstd window and a buffer.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 use crate::pack::{Codec, Frame, PackedObject};
+use crate::patch::Base;
 use crate::{Error, ObjectHasher, Result, patch};
 
 const BUFFER: usize = 128 * 1024;
@@ -19,30 +20,57 @@ pub trait Sink {
 }
 
 /// Reads `frame` from `payload`, which yields exactly its bytes in the pack. `base` is the content of all its bases,
-/// one after the other, each verified by the caller. Fails at the first object that is not what its id says.
+/// one after the other. Fails at the first object that is not what its id says, as all do of bases that are not theirs.
 pub fn decode<S: Sink>(frame: &Frame, payload: impl Read, base: &[u8], sink: &mut S) -> Result<()> {
+    decode_with(frame, payload, sink, |payload, objects| match frame.codec {
+        Codec::Stored => objects.copy_from(payload),
+        Codec::Zstd => {
+            let mut decoder =
+                zstd::stream::read::Decoder::with_ref_prefix(payload, base)?.single_frame();
+            decoder.window_log_max(u32::from(frame.window_log))?;
+            objects.copy_from(&mut decoder)
+        }
+        Codec::Patch => apply(frame, payload, base, objects),
+    })
+}
+
+/// As [`decode`], of a frame that is a patch: its bases are read where the patch leads and need not be in memory.
+pub fn decode_patch<S: Sink>(
+    frame: &Frame,
+    payload: impl Read,
+    base: &impl Base,
+    sink: &mut S,
+) -> Result<()> {
+    if frame.codec != Codec::Patch {
+        return Err(Error::malformed("frame", "it is no patch"));
+    }
+    decode_with(frame, payload, sink, |payload, objects| {
+        apply(frame, payload, base, objects)
+    })
+}
+
+fn apply(
+    frame: &Frame,
+    payload: &mut impl BufRead,
+    base: &(impl Base + ?Sized),
+    out: &mut impl Write,
+) -> Result<()> {
+    patch::apply(payload, base, frame.window_log, frame.content(), out)
+}
+
+fn decode_with<S: Sink, R: Read>(
+    frame: &Frame,
+    payload: R,
+    sink: &mut S,
+    read: impl FnOnce(&mut BufReader<Source<io::Take<R>>>, &mut Objects<S>) -> Result<()>,
+) -> Result<()> {
     let source = Source {
         inner: payload.take(frame.length),
         failed: false,
     };
     let mut payload = BufReader::with_capacity(BUFFER, source);
     let mut objects = Objects::new(frame, sink);
-    let decoded = match frame.codec {
-        Codec::Stored => objects.copy_from(&mut payload),
-        Codec::Zstd => {
-            let mut decoder =
-                zstd::stream::read::Decoder::with_ref_prefix(&mut payload, base)?.single_frame();
-            decoder.window_log_max(u32::from(frame.window_log))?;
-            objects.copy_from(&mut decoder)
-        }
-        Codec::Patch => patch::apply(
-            &mut payload,
-            base,
-            frame.window_log,
-            frame.content(),
-            &mut objects,
-        ),
-    };
+    let decoded = read(&mut payload, &mut objects);
     objects.outcome(decoded.map_err(|error| match error {
         Error::Io(error) if !payload.get_ref().failed => {
             Error::malformed("frame", format!("it does not decompress: {error}"))

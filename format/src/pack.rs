@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::object_id::sha256;
+use crate::patch::MAX_PATCH;
 use crate::wire::{Reader, Writer};
 use crate::{Error, ObjectId, Result};
 
@@ -70,7 +71,7 @@ pub enum Codec {
     Stored,
     /// One zstd frame of the objects, one after the other; its prefix is the bases, one after the other.
     Zstd,
-    /// A patch of one base into one object (see [`crate::patch`]).
+    /// A patch of the bases, one after the other, into the objects, one after the other (see [`crate::patch`]).
     Patch,
 }
 
@@ -104,6 +105,22 @@ impl Frame {
     /// Bytes of all its objects. The index was checked: this can not overflow.
     pub fn content(&self) -> u64 {
         self.objects.iter().map(|object| object.size).sum()
+    }
+
+    /// The memory that reading it takes, in bytes, beside buffers of a fixed size: windows; of a zstd frame the bases too;
+    /// of a patch its control and difference, for its bases can be read where its steps lead ([`crate::patch::Base`]).
+    pub fn memory(&self) -> u64 {
+        let window = 1u64
+            .checked_shl(u32::from(self.window_log))
+            .unwrap_or(u64::MAX);
+        let bases: u64 = self.bases.iter().map(|base| base.size).sum();
+        match self.codec {
+            Codec::Stored => 0,
+            Codec::Zstd => window.saturating_add(bases),
+            Codec::Patch => window
+                .saturating_mul(3)
+                .saturating_add(self.length.min(MAX_PATCH)),
+        }
     }
 }
 
@@ -346,9 +363,7 @@ fn check_frame(frame: &Frame) -> Result<()> {
     let good = match frame.codec {
         Codec::Stored => frame.bases.is_empty() && frame.window_log == 0 && frame.length == content,
         Codec::Zstd => window.contains(&frame.window_log),
-        Codec::Patch => {
-            frame.bases.len() == 1 && frame.objects.len() == 1 && window.contains(&frame.window_log)
-        }
+        Codec::Patch => !frame.bases.is_empty() && window.contains(&frame.window_log),
     };
     match good && frame.length > 0 && base <= MAX_BASES {
         true => Ok(()),

@@ -1,8 +1,8 @@
-//! A patch of one base into one object, after Colin Percival's bsdiff ("Naive differences of executable code", 2003):
+//! A patch of a base into a content, after Colin Percival's bsdiff ("Naive differences of executable code", 2003):
 //! steps that add a difference to a run of the base, then insert new bytes, then move on in the base. Layout of the
 //! three streams: `docs/format.md`, section "Patch".
 
-use std::io::{BufRead, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use crate::wire::{Reader, Writer};
 use crate::{Error, Result};
@@ -15,11 +15,32 @@ const PIECE: usize = 64 * 1024;
 /// One step: bytes to add to the base's, bytes to insert, where to go on in the base relative to the end of the run.
 pub type Step = (u64, u64, i64);
 
+/// What a patch goes out from. It is read where the steps lead, so it need not be in memory.
+pub trait Base {
+    /// Bytes.
+    fn size(&self) -> u64;
+    /// Fills `buffer` with the bytes from `at` on; the caller stays within the size.
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()>;
+}
+
+impl Base for [u8] {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(at).ok();
+        let run = start.and_then(|start| self.get(start..)?.get(..buffer.len()));
+        buffer.copy_from_slice(run.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
 /// Applies the patch in `payload`, which ends with it, to `base`, writing `size` bytes to `out`. Memory: what
 /// [`MAX_PATCH`] allows, and three zstd windows.
 pub fn apply(
     payload: &mut impl BufRead,
-    base: &[u8],
+    base: &(impl Base + ?Sized),
     window_log: u8,
     size: u64,
     out: &mut impl Write,
@@ -43,7 +64,7 @@ pub fn apply(
     let mut diff = decoder(&diff[..], window_log)?;
     let mut extra = decoder(fields.into_inner(), window_log)?;
     let (mut at, mut left) = (0i64, size);
-    let mut buffer = vec![0; PIECE];
+    let (mut buffer, mut old) = (vec![0; PIECE], vec![0; PIECE]);
     while left > 0 {
         let (add, insert, seek) = (control.u64()?, control.u64()?, control.i64()?);
         left = match add
@@ -53,21 +74,18 @@ pub fn apply(
             Some(left) => left,
             None => return Err(control.bad("a step is empty, or longer than the object")),
         };
-        let run = usize::try_from(at)
-            .ok()
-            .and_then(|start| base.get(start..)?.get(..usize::try_from(add).ok()?));
-        let Some(run) = run else {
+        let end = u64::try_from(at).ok().and_then(|at| at.checked_add(add));
+        if end.is_none_or(|end| end > base.size()) {
             return Err(control.bad("a step leads out of the base"));
-        };
-        for piece in run.chunks(PIECE) {
-            let buffer = &mut buffer[..piece.len()];
-            diff.fill(buffer)?;
-            buffer
-                .iter_mut()
-                .zip(piece)
-                .for_each(|(byte, old)| *byte = byte.wrapping_add(*old));
-            out.write_all(buffer)?;
         }
+        add_to(
+            base,
+            at as u64,
+            add,
+            &mut diff,
+            [&mut buffer, &mut old],
+            out,
+        )?;
         copy(&mut extra, insert, &mut buffer, out)?;
         at = match (at + add as i64).checked_add(seek) {
             Some(at) => at,
@@ -77,6 +95,33 @@ pub fn apply(
     end(control)?;
     end(diff)?;
     end(extra)
+}
+
+/// Yields `count` bytes: those of the base from `at` on, each with one of the difference added.
+fn add_to(
+    base: &(impl Base + ?Sized),
+    mut at: u64,
+    mut count: u64,
+    diff: &mut Reader<impl Read>,
+    [buffer, old]: [&mut [u8]; 2],
+    out: &mut impl Write,
+) -> Result<()> {
+    while count > 0 {
+        let piece = buffer
+            .len()
+            .min(usize::try_from(count).unwrap_or(usize::MAX));
+        let (buffer, old) = (&mut buffer[..piece], &mut old[..piece]);
+        diff.fill(buffer)?;
+        base.read_at(at, old)?;
+        buffer
+            .iter_mut()
+            .zip(old)
+            .for_each(|(byte, old)| *byte = byte.wrapping_add(*old));
+        out.write_all(buffer)?;
+        at += piece as u64;
+        count -= piece as u64;
+    }
+    Ok(())
 }
 
 fn copy(

@@ -18,7 +18,7 @@ use reclone_format::{
 };
 
 const KEY: &str = "TEST-KEY-never-trust";
-const GOOD: [&str; 12] = [
+const GOOD: [&str; 13] = [
     "TEST-KEY-never-trust.key",
     "TEST-KEY-never-trust.pub",
     "head/first",
@@ -29,6 +29,7 @@ const GOOD: [&str; 12] = [
     "object-id/ids",
     "pack/delta",
     "pack/first",
+    "pack/patch",
     "pack/second",
     "tree-path/order",
 ];
@@ -242,6 +243,20 @@ fn generation_2_comes_whole_from_its_packs_and_from_the_delta() {
         }
         assert_eq!(content, head.content);
     }
+}
+
+#[test]
+fn one_patch_makes_many_objects_of_many_bases() {
+    let bytes = read("pack/patch");
+    let mut objects = Vec::new();
+    unpack(&bytes, &mut objects).unwrap();
+    assert_eq!(objects[2], [&objects[0][..], b"1"].concat());
+    assert_eq!(objects[3], [&objects[1][..], b"2"].concat());
+    let index = index(&bytes).unwrap();
+    let frame = &index.frames()[2];
+    let figures = (frame.codec, frame.bases.len(), frame.objects.len());
+    assert_eq!(figures, (Codec::Patch, 2, 2));
+    assert_eq!(frame.memory(), (3 << 17) + frame.length);
 }
 
 #[test]

@@ -376,7 +376,7 @@ fn patches_that_lie_are_refused() {
     ];
     let apply = |payload: &Vec<u8>| {
         let mut out = Vec::new();
-        let result = patch::apply(&mut &payload[..], b"old", 17, 4, &mut out);
+        let result = patch::apply(&mut &payload[..], &b"old"[..], 17, 4, &mut out);
         assert!(out.len() <= 4);
         result
     };

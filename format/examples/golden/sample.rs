@@ -67,6 +67,21 @@ pub fn write(golden: &Golden) -> Sample {
     golden.write("pack/first", &first_pack.bytes);
     golden.write("pack/second", &second_pack.bytes);
     golden.write("pack/delta", &delta.bytes);
+    let (a, b) = (noise(300, 2), noise(400, 3));
+    let both = [&a[..], &b[..]].concat();
+    let patch = patch::encode(&[(300, 1, 0), (400, 1, 0)], &[0; 700], b"12", 17).unwrap();
+    let parts = [&both[..300], b"1", &both[300..], b"2"].concat();
+    let patches = Pack::new(&[
+        stored(&a),
+        stored(&b),
+        frame(
+            Codec::Patch,
+            &[&a, &b],
+            &[&parts[..301], &parts[301..]],
+            patch,
+        ),
+    ]);
+    golden.write("pack/patch", &patches.bytes);
 
     let head = Head {
         model: "lab-a".into(),

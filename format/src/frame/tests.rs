@@ -221,3 +221,37 @@ fn patches_turn_one_base_into_one_object() {
         assert!(sink.done.is_empty(), "{steps:?}");
     }
 }
+
+/// A base that is never in memory as a whole.
+struct Elsewhere(Vec<u8>);
+
+impl Base for Elsewhere {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+        assert!(buffer.len() <= 64 * 1024, "{} bytes", buffer.len());
+        self.0[..].read_at(at, buffer)
+    }
+}
+
+#[test]
+fn the_base_of_a_patch_is_read_piece_by_piece() {
+    let (old, tail) = (noise(300_000, 9), noise(10, 10));
+    let new = [&tail[..], &old[100_000..], &tail[..]].concat();
+    let steps = [(0, 10, 100_000), (200_000, 10, 0)];
+    let payload = patch::encode(&steps, &[0; 200_000], &tail.repeat(2), 20).unwrap();
+    let frame = frame(Codec::Patch, &payload, &[&old], &[&new]);
+    let mut sink = Collected::default();
+    decode_patch(&frame, &payload[..], &Elsewhere(old), &mut sink).unwrap();
+    assert_eq!(sink.done, [new]);
+}
+
+#[test]
+fn only_a_patch_is_read_as_one() {
+    let payload = compress(b"x", &[]);
+    let frame = frame(Codec::Zstd, &payload, &[], &[b"x"]);
+    let base = Elsewhere(Vec::new());
+    let error = decode_patch(&frame, &payload[..], &base, &mut Collected::default()).unwrap_err();
+    assert_eq!(error.to_string(), "The frame is malformed: it is no patch");
+}
