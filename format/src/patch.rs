@@ -161,30 +161,41 @@ fn decoder<R: BufRead>(stream: R, window_log: u8) -> Result<Decoder<R>> {
     Ok(Reader::new(decoder, STRUCTURE))
 }
 
-/// The bytes of a patch: what [`apply`] reads.
-pub fn encode(steps: &[Step], diff: &[u8], extra: &[u8], window_log: u8) -> Result<Vec<u8>> {
-    let mut control = Writer::new(Vec::new());
+/// The steps as bytes: what the control stream decompresses to.
+pub fn control(steps: &[Step]) -> Result<Vec<u8>> {
+    let mut control = Writer::new(Vec::with_capacity(steps.len() * 24));
     for (add, insert, seek) in steps {
         control.u64(*add)?;
         control.u64(*insert)?;
         control.i64(*seek)?;
     }
+    Ok(control.into_inner())
+}
+
+/// A patch of its three streams, each one zstd frame.
+pub fn join(control: &[u8], diff: &[u8], extra: &[u8]) -> Result<Vec<u8>> {
+    let mut fields = Writer::new(Vec::with_capacity(
+        16 + control.len() + diff.len() + extra.len(),
+    ));
+    fields.u64(control.len() as u64)?;
+    fields.u64(diff.len() as u64)?;
+    for stream in [control, diff, extra] {
+        fields.bytes(stream)?;
+    }
+    Ok(fields.into_inner())
+}
+
+/// The bytes of a patch: what [`apply`] reads.
+pub fn encode(steps: &[Step], diff: &[u8], extra: &[u8], window_log: u8) -> Result<Vec<u8>> {
     let compress = |stream: &[u8]| -> Result<Vec<u8>> {
         let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 19)?;
         encoder.window_log(u32::from(window_log))?;
         encoder.write_all(stream)?;
         Ok(encoder.finish()?)
     };
-    let (control, diff, extra) = (
-        compress(&control.into_inner())?,
-        compress(diff)?,
-        compress(extra)?,
-    );
-    let mut fields = Writer::new(Vec::new());
-    fields.u64(control.len() as u64)?;
-    fields.u64(diff.len() as u64)?;
-    [control, diff, extra]
-        .iter()
-        .try_for_each(|stream| fields.bytes(stream))?;
-    Ok(fields.into_inner())
+    join(
+        &compress(&control(steps)?)?,
+        &compress(diff)?,
+        &compress(extra)?,
+    )
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use argh::FromArgs;
 
+use crate::delta::effort::Effort;
+
 /// Publish one machine's tree, the model, for clones that follow it.
 #[derive(FromArgs, Debug)]
 #[argh(
@@ -42,6 +44,8 @@ pub enum Command {
     List(List),
     /// Shows one generation.
     Show(Show),
+    /// Makes delta packs.
+    Delta(Delta),
     /// Checks the store.
     Verify(Verify),
     /// Forgets old generations.
@@ -120,9 +124,43 @@ pub struct Publish {
     /// publish the tree of an older generation once more, so that clones go back to it; nothing is read from DIR
     #[argh(option, arg_name = "GENERATION")]
     pub again: Option<u64>,
+    /// also make a delta pack for clones that have generation N (may be given several times; the one before is always meant)
+    #[argh(option, arg_name = "N")]
+    pub delta_from: Vec<u64>,
+    /// make no delta pack
+    #[argh(switch)]
+    pub no_delta: bool,
+    /// how hard to look for small delta packs: low, normal or high (default: normal)
+    #[argh(option, default = "Effort::Normal", arg_name = "EFFORT")]
+    pub effort: Effort,
     /// say what would be published, and publish nothing
     #[argh(switch)]
     pub dry_run: bool,
+}
+
+/// Make the delta packs to the newest generation that the store does not have yet.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "delta",
+    note = "A clone that has generation N then needs the difference alone. The head is published again for each delta pack, with the same generation."
+)]
+pub struct Delta {
+    /// folder of the store
+    #[argh(positional)]
+    pub store: PathBuf,
+    /// secret key of the store
+    #[argh(option, arg_name = "FILE")]
+    pub key: PathBuf,
+    /// first line of this file is the passphrase of the key
+    #[argh(option, arg_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// from generation N (may be given several times; default: the one before)
+    #[argh(option, arg_name = "N")]
+    pub from: Vec<u64>,
+    /// how hard to look for small ones: low, normal or high (default: normal)
+    #[argh(option, default = "Effort::Normal", arg_name = "EFFORT")]
+    pub effort: Effort,
 }
 
 /// List the generations of a store, oldest first.

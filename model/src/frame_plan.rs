@@ -72,7 +72,7 @@ pub fn content(plan: &Plan) -> u64 {
 }
 
 /// What kind of file a name promises: its extension, without a library's version, in lower case; empty if it has none.
-fn kind_of_name(name: &[u8]) -> Vec<u8> {
+pub fn kind_of_name(name: &[u8]) -> Vec<u8> {
     let mut parts = name.split(|byte| *byte == b'.').rev();
     let mut last = parts.next().unwrap_or_default();
     while !last.is_empty() && last.iter().all(u8::is_ascii_digit) {

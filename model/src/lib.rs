@@ -12,6 +12,8 @@ pub mod pack_reader;
 pub mod store;
 pub mod temp_file;
 
+pub mod heads;
+
 // reading the tree
 pub mod content;
 pub mod exclude;
@@ -28,9 +30,14 @@ pub mod frame_writer;
 pub mod live_packs;
 pub mod manifest;
 pub mod pack_writer;
+
+pub mod delta;
+
+pub mod add_deltas;
 pub mod publish;
 
 // the commands
+pub mod base_reader;
 pub mod cli;
 pub mod list;
 pub mod prune;

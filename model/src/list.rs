@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use reclone_format::{Entry, Head, Kind, ManifestReader, PackRef, TreePath};
+use reclone_format::{DeltaRef, Entry, Head, Kind, ManifestReader, PackRef, TreePath};
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
@@ -32,8 +32,9 @@ pub fn list(store: &Store, form: Form) -> Result<String> {
         let rows = heads.iter().map(|head| facts(head, newest)).collect();
         return Ok(format!("{:#}\n", Value::Array(rows)));
     }
-    let mut text =
-        String::from("generation  published            paths     content  packs      stored\n");
+    let mut text = String::from(
+        "generation  published            paths     content  packs      stored  deltas\n",
+    );
     for head in &heads {
         let mark = if newest == Some(head.generation) {
             "  newest"
@@ -41,13 +42,14 @@ pub fn list(store: &Store, form: Form) -> Result<String> {
             ""
         };
         text.push_str(&format!(
-            "{:>10}  {}  {:>8}  {:>10}  {:>5}  {:>10}{mark}\n",
+            "{:>10}  {}  {:>8}  {:>10}  {:>5}  {:>10}  {:>6}{mark}\n",
             head.generation,
             date(head.created),
             head.manifest.entries,
             bytes(head.content),
             head.packs.len(),
             bytes(stored(head)),
+            head.deltas.len(),
         ));
     }
     Ok(text)
@@ -160,6 +162,10 @@ fn head_of(store: &Store, generation: Option<u64>) -> Result<Head> {
 
 fn facts(head: &Head, newest: Option<u64>) -> Value {
     let pack = |pack: &PackRef| json!({"id": pack.id.to_string(), "size": pack.size});
+    let delta = |delta: &DeltaRef| {
+        let PackRef { id, size, .. } = &delta.pack;
+        json!({"from": delta.from, "id": id.to_string(), "size": size})
+    };
     json!({
         "generation": head.generation,
         "newest": newest == Some(head.generation),
@@ -171,6 +177,7 @@ fn facts(head: &Head, newest: Option<u64>) -> Value {
         "content": head.content,
         "stored": stored(head),
         "packs": head.packs.iter().map(pack).collect::<Vec<_>>(),
+        "deltas": head.deltas.iter().map(delta).collect::<Vec<_>>(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Reads packs of the store: an index, and single objects, each checked against its id.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -63,14 +64,27 @@ pub fn read_object(
     bases: &[u8],
     id: ObjectId,
 ) -> Result<Vec<u8>> {
+    let mut contents = read_objects(store, pack, frame, bases, &[id])?;
+    Ok(contents.remove(&id).unwrap_or_default())
+}
+
+/// Some objects of a frame; `bases` as in [`read_object`].
+pub fn read_objects(
+    store: &Store,
+    pack: &PackId,
+    frame: &Frame,
+    bases: &[u8],
+    wanted: &[ObjectId],
+) -> Result<HashMap<ObjectId, Vec<u8>>> {
     let path = store.pack_path(pack);
     let file = File::open(&path).context("open", &path)?;
-    let mut one = One {
-        id,
-        content: Vec::new(),
+    let mut some = Wanted {
+        wanted,
+        open: Vec::new(),
+        done: HashMap::new(),
     };
-    decode(frame, FrameBytes::new(&file, frame), bases, &mut one).in_file(&path)?;
-    Ok(one.content)
+    decode(frame, FrameBytes::new(&file, frame), bases, &mut some).in_file(&path)?;
+    Ok(some.done)
 }
 
 /// The bytes of a frame in its pack.
@@ -103,23 +117,26 @@ impl Read for FrameBytes<'_> {
     }
 }
 
-/// Keeps one object of a frame.
-struct One {
-    id: ObjectId,
-    content: Vec<u8>,
+/// Keeps the wanted objects of a frame.
+struct Wanted<'a> {
+    wanted: &'a [ObjectId],
+    open: Vec<u8>,
+    done: HashMap<ObjectId, Vec<u8>>,
 }
 
-impl Sink for One {
+impl Sink for Wanted<'_> {
     fn start(&mut self, object: &PackedObject) -> io::Result<bool> {
-        Ok(object.id == self.id)
+        self.open = Vec::new();
+        Ok(self.wanted.contains(&object.id))
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.content.extend_from_slice(bytes);
+        self.open.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn complete(&mut self, _: &PackedObject) -> io::Result<()> {
+    fn complete(&mut self, object: &PackedObject) -> io::Result<()> {
+        self.done.insert(object.id, std::mem::take(&mut self.open));
         Ok(())
     }
 }

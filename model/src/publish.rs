@@ -10,11 +10,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use reclone_format::showable::unshowable;
 use reclone_format::{Head, ManifestRef, PackRef};
 
+use crate::add_deltas::{DeltaOptions, add_deltas};
 use crate::error::{Context, Error, Result};
 use crate::exclude::{self, Exclude};
 use crate::folder::{Crossing, ScanOptions};
 use crate::frame_plan;
 use crate::frame_writer::Job;
+use crate::heads::{last_head, next_serial, sign_and_publish};
 use crate::identify::{Changing, apply, identify, unknown_bytes};
 use crate::keys::Signer;
 use crate::live_packs::OldPacks;
@@ -47,6 +49,8 @@ pub struct PublishOptions {
     pub full: bool,
     /// Only say what would be published.
     pub dry_run: bool,
+    /// Which delta packs to make; none at all without it.
+    pub deltas: Option<DeltaOptions>,
 }
 
 /// What a publish came to.
@@ -58,10 +62,28 @@ pub struct Published {
     pub is_new: bool,
 }
 
-/// Publishes the tree. The store is locked meanwhile. When this returns, everything that `head` names is durable.
+/// Publishes the tree, then makes the delta packs that it lacks. The store is locked meanwhile. When this returns,
+/// everything that `head` names is durable. A delta pack that can not be made is said and does no harm.
 pub fn publish(store: &mut Store, signer: &Signer, options: &PublishOptions) -> Result<Published> {
-    let start = Instant::now();
     let _lock = store.lock("publish")?;
+    let published = publish_tree(store, signer, options)?;
+    if !options.dry_run {
+        make_deltas(store, signer, options.deltas.as_ref());
+    }
+    Ok(published)
+}
+
+fn make_deltas(store: &Store, signer: &Signer, options: Option<&DeltaOptions>) {
+    if let Some(Err(error)) = options.map(|options| add_deltas(store, signer, options)) {
+        log::warn!(
+            "the generation is published, but a delta pack could not be made: {}",
+            error.chain()
+        );
+    }
+}
+
+fn publish_tree(store: &mut Store, signer: &Signer, options: &PublishOptions) -> Result<Published> {
+    let start = Instant::now();
     if let Some(model) = options.model.as_ref().filter(|_| !options.dry_run) {
         store.rename(model)?;
     }
@@ -119,9 +141,20 @@ pub fn publish(store: &mut Store, signer: &Signer, options: &PublishOptions) -> 
 }
 
 /// Publishes the tree of an old generation once more, as the newest: how an administrator rolls all clones back. No file
-/// is read and no pack is made.
-pub fn publish_again(store: &Store, signer: &Signer, generation: u64) -> Result<Published> {
+/// is read; no pack is made but the delta packs.
+pub fn publish_again(
+    store: &Store,
+    signer: &Signer,
+    generation: u64,
+    deltas: Option<&DeltaOptions>,
+) -> Result<Published> {
     let _lock = store.lock("publish")?;
+    let published = publish_old_tree(store, signer, generation)?;
+    make_deltas(store, signer, deltas);
+    Ok(published)
+}
+
+fn publish_old_tree(store: &Store, signer: &Signer, generation: u64) -> Result<Published> {
     let missing = || Error::NoGeneration {
         store: store.root().to_owned(),
         generation,
@@ -143,7 +176,7 @@ pub fn publish_again(store: &Store, signer: &Signer, generation: u64) -> Result<
     }
     let head = Head {
         model: store.record().model.clone(),
-        serial: last.serial + 1,
+        serial: next_serial(store, &last),
         generation: last.generation + 1,
         created: seconds_now(),
         deltas: Vec::new(),
@@ -158,24 +191,6 @@ pub fn publish_again(store: &Store, signer: &Signer, generation: u64) -> Result<
         generation: head.generation,
         is_new: true,
     })
-}
-
-/// The head to go on from, and whether it is but a copy because `head` was lost. Counting from 1 again would have every
-/// clone refuse what is published.
-fn last_head(store: &Store) -> Result<(Option<Head>, bool)> {
-    let last = store.head()?;
-    if last.is_some() {
-        return Ok((last, false));
-    }
-    let copy = store.newest_copy()?;
-    if let Some(copy) = &copy {
-        log::warn!(
-            "the store has lost its head: going on after generation {}",
-            copy.generation
-        );
-    }
-    let is_lost = copy.is_some();
-    Ok((copy, is_lost))
 }
 
 /// The making of one pack.
@@ -317,7 +332,7 @@ fn say_plan(plan: &frame_plan::Plan, head: Option<&Head>) -> Published {
 fn next_head(store: &Store, last: Option<&Head>, manifest: &Manifest, packs: Vec<PackRef>) -> Head {
     Head {
         model: store.record().model.clone(),
-        serial: last.map_or(0, |head| head.serial) + 1,
+        serial: last.map_or(1, |last| next_serial(store, last)),
         generation: last.map_or(0, |head| head.generation) + 1,
         created: seconds_now(),
         manifest: ManifestRef {
@@ -329,16 +344,6 @@ fn next_head(store: &Store, last: Option<&Head>, manifest: &Manifest, packs: Vec
         packs,
         deltas: Vec::new(),
     }
-}
-
-fn sign_and_publish(store: &Store, signer: &Signer, head: &Head) -> Result<()> {
-    head.check().map_err(Error::Unpublishable)?;
-    let comment = format!(
-        "reclone head of {}, serial {}, generation {}",
-        head.model, head.serial, head.generation
-    );
-    let signed = signer.sign(&head.encode(), &comment)?;
-    store.publish_head(head.generation, &signed)
 }
 
 fn seconds_now() -> i64 {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use reclone_format::{PublicKey, TreePath};
 
-use crate::cli::{Arguments, Command, Init, Publish, Serve, Show, Verify};
+use crate::add_deltas::{DeltaOptions, add_deltas};
+use crate::cli::{Arguments, Command, Delta, Init, Publish, Serve, Show, Verify};
 use crate::error::{Context, Error, InFile, Result};
 use crate::folder::Crossing;
 use crate::identify::Changing;
@@ -34,6 +35,7 @@ pub fn run(arguments: Arguments) -> Result<Verdict> {
         _ if arguments.version => print(&format!("reclone-model {}\n", env!("CARGO_PKG_VERSION")))?,
         Some(Command::Init(arguments)) => init(&arguments)?,
         Some(Command::Publish(arguments)) => run_publish(&arguments)?,
+        Some(Command::Delta(arguments)) => run_delta(&arguments)?,
         Some(Command::List(arguments)) => {
             let store = Store::open(&arguments.store)?;
             print(&list(&store, form(arguments.json))?)?;
@@ -105,19 +107,12 @@ fn run_publish(arguments: &Publish) -> Result<()> {
             arguments.level
         )));
     }
-    let passphrase = match &arguments.passphrase_file {
-        Some(file) => Passphrase::File(file.clone()),
-        None => Passphrase::Ask,
-    };
-    let signer = Signer::open(&arguments.key, &passphrase)?;
-    if signer.public() != store.record().key {
-        return Err(Error::WrongKey {
-            key: arguments.key.clone(),
-            given: signer.public().into(),
-            store: arguments.store.clone(),
-            recorded: store.record().key.clone(),
-        });
+    if arguments.no_delta && !arguments.delta_from.is_empty() {
+        return Err(Error::Usage(
+            "--no-delta and --delta-from do not go together".into(),
+        ));
     }
+    let signer = open_signer(&store, &arguments.key, &arguments.passphrase_file)?;
     if let Some(model) = &arguments.model {
         check_name(model)?;
     }
@@ -145,12 +140,44 @@ fn run_publish(arguments: &Publish) -> Result<()> {
         rehash: arguments.rehash,
         full: arguments.full,
         dry_run: arguments.dry_run,
+        deltas: (!arguments.no_delta).then(|| DeltaOptions {
+            from: arguments.delta_from.clone(),
+            effort: arguments.effort,
+        }),
     };
     let published = match arguments.again {
-        Some(generation) => publish_again(&store, &signer, generation)?,
+        Some(generation) => publish_again(&store, &signer, generation, options.deltas.as_ref())?,
         None => publish(&mut store, &signer, &options)?,
     };
     print(&format!("{}\n", published.generation))
+}
+
+fn open_signer(store: &Store, key: &Path, passphrase_file: &Option<PathBuf>) -> Result<Signer> {
+    let passphrase = match passphrase_file {
+        Some(file) => Passphrase::File(file.clone()),
+        None => Passphrase::Ask,
+    };
+    let signer = Signer::open(key, &passphrase)?;
+    if signer.public() != store.record().key {
+        return Err(Error::WrongKey {
+            key: key.to_owned(),
+            given: signer.public().into(),
+            store: store.root().to_owned(),
+            recorded: store.record().key.clone(),
+        });
+    }
+    Ok(signer)
+}
+
+fn run_delta(arguments: &Delta) -> Result<()> {
+    let store = Store::open(&arguments.store)?;
+    let signer = open_signer(&store, &arguments.key, &arguments.passphrase_file)?;
+    let options = DeltaOptions {
+        from: arguments.from.clone(),
+        effort: arguments.effort,
+    };
+    let _lock = store.lock("delta")?;
+    add_deltas(&store, &signer, &options)
 }
 
 fn form(json: bool) -> Form {

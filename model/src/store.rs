@@ -23,6 +23,8 @@ const RECORD_LINE: &str = "reclone-store 1";
 const LOCK: &str = ".reclone-model/lock";
 const TEMP: &str = ".reclone-model/temp";
 const STAT_CACHE: &str = ".reclone-model/stat-cache";
+/// More heads than anyone publishes of one generation.
+const UNKNOWN_SERIALS: u64 = 1 << 20;
 const PUBLIC_FOLDER: u32 = 0o755;
 const OWN_FOLDER: u32 = 0o700;
 
@@ -184,7 +186,7 @@ impl Store {
     }
 
     /// What stands in for a `head` that was lost: the newest copy that can be read; none if there is no copy. Its serial and
-    /// generation are not below the name of any copy, so that what follows is newer than all that clones may have seen.
+    /// generation are not below those of any copy, so that what follows is newer than all that clones may have seen.
     pub fn newest_copy(&self) -> Result<Option<Head>> {
         let generations = self.generations()?;
         let highest = generations.last().copied().unwrap_or_default();
@@ -192,7 +194,13 @@ impl Store {
         for generation in generations.iter().rev() {
             match self.head_of(*generation) {
                 Ok(Some(mut head)) => {
-                    head.serial = head.serial.max(highest);
+                    // How often a generation was published is written in its copy alone.
+                    let unknown = if unreadable.is_some() {
+                        UNKNOWN_SERIALS
+                    } else {
+                        0
+                    };
+                    head.serial = head.serial.max(highest) + unknown;
                     head.generation = head.generation.max(highest);
                     return Ok(Some(head));
                 }

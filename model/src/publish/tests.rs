@@ -34,6 +34,7 @@ impl Bench {
             rehash: false,
             full: false,
             dry_run: false,
+            deltas: None,
         };
         fs::create_dir(&options.from).unwrap();
         for (name, content) in files {
