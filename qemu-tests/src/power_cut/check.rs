@@ -63,7 +63,7 @@ pub fn check(
     // A tree that can not be read to its end is a violation like any other.
     let checked = catch_unwind(AssertUnwindSafe(|| {
         let pool = next_boot(promise, stores)?;
-        catches_up(&pool, promise)?;
+        catches_up(&pool, promise, stores)?;
         match to_the_end {
             true => is_newest(&pool, stores),
             false => Ok(()),
@@ -88,7 +88,7 @@ fn next_boot(promise: &Promise, stores: &Stores) -> Result<String, String> {
     if current != promise.before.current && current != promise.after.current {
         return Err(format!("generation {current} is current"));
     }
-    if state.serial < promise.before.serial {
+    if state.serial < stores.serial(promise.before.newest) {
         return Err(format!("the serial went back to {}", state.serial));
     }
     let damaged = stores.damaged.filter(|_| promise.damaged());
@@ -106,7 +106,7 @@ fn next_boot(promise: &Promise, stores: &Stores) -> Result<String, String> {
 }
 
 /// The next sync succeeds, and after it every object is whole, without anything that had to be mended.
-fn catches_up(pool: &str, promise: &Promise) -> Result<(), String> {
+fn catches_up(pool: &str, promise: &Promise, stores: &Stores) -> Result<(), String> {
     let (store, key) = (format!("{STORES}/{NEWEST}"), format!("{STORES}/key.pub"));
     let from = ["--pool", pool, "--store", &store, "--key", &key];
     // A reset begins with a sync, but wants a pool.
@@ -124,7 +124,7 @@ fn catches_up(pool: &str, promise: &Promise) -> Result<(), String> {
         }
     }
     let state = state(pool)?;
-    if state.current.map(|it| it.number) != Some(NEWEST) || state.serial != NEWEST {
+    if state.current.map(|it| it.number) != Some(NEWEST) || state.serial != stores.serial(NEWEST) {
         return Err(format!(
             "it came to {:?}, serial {}",
             state.current, state.serial

@@ -72,8 +72,8 @@ pub enum Step {
 pub struct After {
     /// The current generation.
     pub current: u64,
-    /// The serial of the newest head that was accepted.
-    pub serial: u64,
+    /// The newest generation whose head was accepted.
+    pub newest: u64,
     /// The machine's names that may be the kept one.
     pub names: &'static [&'static str],
     /// Whether [`DAMAGED`] may be damaged.
@@ -84,10 +84,10 @@ const PLAIN: &str = "plain\n";
 const FIRST: &str = "first\n";
 const SECOND: &str = "second\n";
 
-const fn after(current: u64, serial: u64, names: &'static [&'static str], damaged: bool) -> After {
+const fn after(current: u64, newest: u64, names: &'static [&'static str], damaged: bool) -> After {
     After {
         current,
-        serial,
+        newest,
         names,
         damaged,
     }

@@ -7,7 +7,8 @@ use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use reclone_format::object_id_of;
+use reclone_format::head::split;
+use reclone_format::{Head, object_id_of};
 
 use super::steps::{DAMAGE, DAMAGE_AT, DAMAGED, NEWEST, OBJECT};
 use super::tree_compare::{Seen, look};
@@ -28,6 +29,7 @@ pub struct Stores {
     /// The folder: `1` to `4`, the public key, the name of the object that gets damaged.
     pub folder: PathBuf,
     trees: Vec<Tree>,
+    serials: Vec<u64>,
     /// What is read of [`DAMAGED`] while it is damaged.
     pub damaged: Option<u64>,
 }
@@ -52,7 +54,7 @@ impl Stores {
             .arg("--key")
             .arg(&key))?;
         fs::copy(folder.join("key.pub"), stores.join("key.pub"))?;
-        let mut trees = Vec::new();
+        let (mut trees, mut serials) = (Vec::new(), Vec::new());
         let mut damaged = None;
         for number in 1..=NEWEST {
             change(&tree, number)?;
@@ -69,6 +71,7 @@ impl Stores {
                 .arg(&store)
                 .arg(stores.join(number.to_string())))?;
             trees.push(seen(&tree));
+            serials.push(serial_of(&store)?);
             let file = tree.join(DAMAGED);
             if file.exists() {
                 File::options()
@@ -85,6 +88,7 @@ impl Stores {
         Ok(Stores {
             folder: stores,
             trees,
+            serials,
             damaged,
         })
     }
@@ -93,6 +97,14 @@ impl Stores {
     pub fn tree(&self, generation: u64) -> &Tree {
         &self.trees[generation as usize - 1]
     }
+
+    /// The serial of its head; 0 for what is before the first.
+    pub fn serial(&self, generation: u64) -> u64 {
+        match generation.checked_sub(1) {
+            Some(before) => self.serials[before as usize],
+            None => 0,
+        }
+    }
 }
 
 /// What is at `root`, without the clone's own files.
@@ -100,6 +112,12 @@ pub fn seen(root: &Path) -> Tree {
     let mut tree = look(root);
     tree.retain(|path, _| !OWN.iter().any(|own| path == Path::new(own)));
     tree
+}
+
+fn serial_of(store: &Path) -> io::Result<u64> {
+    let head = fs::read(store.join("head"))?;
+    let head = split(&head).and_then(|(body, _)| Head::parse(body));
+    Ok(head.map_err(io::Error::other)?.serial)
 }
 
 /// Makes the tree the next generation's.
@@ -134,17 +152,15 @@ fn change(tree: &Path, number: u64) -> io::Result<()> {
     fs::write(tree.join("etc/version"), format!("{number}\n"))
 }
 
-/// Bytes that no compression makes fewer, of a length of their own for each file.
+/// Bytes that no compression makes fewer, of a length of their own for each file; generations differ in a few of them, which is
+/// what deltas are for.
 fn content_of(name: &str, generation: u64) -> Vec<u8> {
-    let seed = name
-        .bytes()
-        .fold(generation, |sum, byte| sum * 31 + u64::from(byte));
+    let seed = name.bytes().fold(1, |sum, byte| sum * 31 + u64::from(byte));
     let mut chance = fastrand::Rng::with_seed(seed);
     let length = match name.starts_with("srv/") {
         true => 60_000,
         false => chance.usize(1..9000),
     };
-    std::iter::repeat_with(|| chance.u8(..))
-        .take(length)
-        .collect()
+    let content = std::iter::repeat_with(|| chance.u8(..)).take(length);
+    content.chain(generation.to_le_bytes()).collect()
 }
