@@ -13,10 +13,11 @@ use std::thread;
 use reclone_format::{Error as FormatError, Frame, PackedObject, frame, object_id_of};
 
 use crate::error::{Error, Result};
-use crate::plan::{PackPlan, Plan, Wanted};
+use crate::plan::{PackPlan, Plan};
 use crate::pool::Pool;
 use crate::stage::{ObjectSink, Staging};
 use crate::store::Store;
+use crate::wanted::Wanted;
 
 /// Gaps up to this many bytes are read and dropped, where a further request would cost more.
 const GAP: u64 = 64 * 1024;

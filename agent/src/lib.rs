@@ -22,6 +22,7 @@ pub mod manifest;
 pub mod plan;
 pub mod stage;
 pub mod sync;
+pub mod wanted;
 
 // from the pool to a root
 pub mod assemble;

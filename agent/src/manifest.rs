@@ -11,10 +11,11 @@ use reclone_format::{
 
 use crate::error::{Error, Result};
 use crate::image;
-use crate::plan::{open_pack, room};
+use crate::plan::open_pack;
 use crate::pool::create_new;
 use crate::stage::{FileSink, id_of, open_uncached};
 use crate::store::Store;
+use crate::wanted::room;
 
 const BUFFER: usize = 256 * 1024;
 

@@ -11,12 +11,13 @@ use crate::error::{Error, Result};
 use crate::fetch::{Transfer, Watcher};
 use crate::follow::Follow;
 use crate::manifest::{fetch_manifest, has_id, objects_of, write_image};
-use crate::plan::{Sources, Wanted};
+use crate::plan::Sources;
 use crate::pool::{Lock, Pool};
 use crate::stage::Staging;
 use crate::state::State;
 use crate::store::HeadAnswer;
 use crate::verify::{Damage, verify};
+use crate::wanted::Wanted;
 
 /// Damage in one place can hide damage in another: a generation is looked at again after its manifest was mended.
 const ROUNDS: usize = 3;

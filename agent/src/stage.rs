@@ -13,8 +13,8 @@ use rustix::fs::Advice;
 
 use crate::barrier::Barrier;
 use crate::error::{Error, Result};
-use crate::plan::Wanted;
 use crate::pool::{Pool, create_new, list, make_own_dir, remove_any, remove_dir};
+use crate::wanted::Wanted;
 
 /// Runs of zeros of this many bytes, at multiples of it, become holes.
 const HOLE: u64 = 4096;

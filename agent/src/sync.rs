@@ -9,12 +9,13 @@ use crate::commit::commit;
 use crate::error::{Error, Result};
 use crate::fetch::{Transfer, Watcher};
 use crate::manifest::{fetch_manifest, objects_of, open_manifest, write_image};
-use crate::plan::{Plan, Sources, Wanted};
+use crate::plan::{Plan, Sources};
 use crate::pool::{Lock, Pool, list, remove_dir};
 use crate::prune::{self, Pruned};
 use crate::stage::Staging;
 use crate::state::{Generation, State, is_plain};
 use crate::store::{HeadAnswer, Store, Traffic, Validators};
+use crate::wanted::Wanted;
 
 /// Bytes of the disk that a sync leaves free.
 const MARGIN: u64 = 16 << 20;
