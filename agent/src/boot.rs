@@ -60,6 +60,11 @@ impl Places {
         }
     }
 
+    /// Where the root partition is mounted while the agent works.
+    fn disk(&self) -> PathBuf {
+        self.own().join("disk")
+    }
+
     /// The agent's own folder in `/run`.
     fn own(&self) -> PathBuf {
         self.run.join("reclone")
@@ -89,7 +94,7 @@ fn boot_with(places: &Places, boot_log: &BootLog) -> Result<()> {
         return Ok(());
     }
     make_private_dir(&places.own())?;
-    let disk = Disk::take(&places.root, &places.own().join("disk"))?;
+    let disk = Disk::take(&places.root, &places.disk())?;
     let result = boot_from(&disk, places, &config, started);
     if result.is_err() {
         info!("this disk has nothing to boot but its plain root partition, as it was installed");
@@ -188,9 +193,10 @@ fn prepare(path: &Path, places: &Places, config: &Config) -> Result<(Pool, Optio
 /// Leaves in `/run` what the running system needs. The root is there already: nothing here may keep it from booting.
 fn hand_over(places: &Places, pool: &Pool, sync_later: bool) -> Result<()> {
     handover::write_units(&places.run, pool.root())?;
+    let folder = places.config.parent().unwrap_or(Path::new("/"));
+    let copy = handover::keep_configuration(&places.run, folder)?;
     if sync_later {
-        let folder = places.config.parent().unwrap_or(Path::new("/"));
-        handover::sync_later(&places.run, folder)?;
+        handover::sync_later(&places.run, &copy, folder)?;
         info!("the running system tries again in the background");
     }
     handover::place_shutdown_program(&places.run)

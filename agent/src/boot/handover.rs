@@ -4,7 +4,7 @@
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 
@@ -83,25 +83,35 @@ pub fn write_units(run: &Path, pool: &Path) -> Result<()> {
     write().map_err(Error::system("can not write units to", &units))
 }
 
-/// Has the running system sync once, a minute after it has started. The configuration that counts is that of the initramfs,
-/// with its key and token, and not the model's, which is what the running system shows.
-pub fn sync_later(run: &Path, config: &Path) -> Result<()> {
-    let units = run.join("systemd/system");
+/// Keeps the configuration of the initramfs, with its key and token, for the running system, whose own is the model's. Gives the
+/// folder that it is in.
+pub fn keep_configuration(run: &Path, config: &Path) -> Result<PathBuf> {
     let copy = run.join("reclone/etc");
-    let write = || -> io::Result<()> {
-        make_folder(&units)?;
+    let keep = || -> io::Result<()> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&copy)?;
-        for entry in fs::read_dir(config)?.flatten() {
+        // A disk that has a generation boots without a configuration, too.
+        for entry in fs::read_dir(config).into_iter().flatten().flatten() {
             if entry.file_type()?.is_file() {
                 fs::copy(entry.path(), copy.join(entry.file_name()))?;
             }
         }
+        Ok(())
+    };
+    keep().map_err(Error::system("can not copy to", &copy))?;
+    Ok(copy)
+}
+
+/// Has the running system sync once, a minute after it has started, by the configuration that was kept in `copy`.
+pub fn sync_later(run: &Path, copy: &Path, config: &Path) -> Result<()> {
+    let units = run.join("systemd/system");
+    let write = || -> io::Result<()> {
+        make_folder(&units)?;
         fs::write(
             units.join("reclone-sync.service"),
-            sync_unit(run, &copy, config),
+            sync_unit(run, copy, config),
         )?;
         fs::write(units.join("reclone-sync.timer"), SYNC_TIMER)?;
         want(&units, "reclone-sync.timer")
@@ -205,7 +215,8 @@ mod tests {
         )
         .unwrap();
         for _ in 0..2 {
-            sync_later(run.path(), config.path()).unwrap();
+            let copy = keep_configuration(run.path(), config.path()).unwrap();
+            sync_later(run.path(), &copy, config.path()).unwrap();
         }
         let copy = run.path().join("reclone/etc");
         let copied = fs::read_to_string(copy.join("reclone.conf")).unwrap();
