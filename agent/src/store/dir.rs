@@ -27,7 +27,7 @@ impl DirStore {
     }
 
     /// Opens a regular file of the store.
-    fn file(&self, path: &str) -> Result<(File, Metadata, String), StoreError> {
+    fn open_file(&self, path: &str) -> Result<(File, Metadata, String), StoreError> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let full = self.root.join(path);
         let location = full.display().to_string();
@@ -55,11 +55,24 @@ impl DirStore {
         }
         Ok((file, metadata, location))
     }
+
+    /// Reads a file that is not longer than a head.
+    fn read_small(&self, file: File, location: &str) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        let read = file.take(MAX_HEAD + 1).read_to_end(&mut bytes);
+        let length = read.map_err(|error| failure(location, &error))? as u64;
+        self.bytes.fetch_add(length, Ordering::Relaxed);
+        if length > MAX_HEAD {
+            let what = format!("the head is longer than {MAX_HEAD} bytes");
+            return Err(StoreError::new(Kind::Corrupt, location, what));
+        }
+        Ok(bytes)
+    }
 }
 
 impl Store for DirStore {
     fn head(&self, known: Option<&Validators>) -> Result<HeadAnswer, StoreError> {
-        let (file, metadata, location) = self.file("head")?;
+        let (file, metadata, location) = self.open_file("head")?;
         let validators = Validators {
             etag: Some(fingerprint(&metadata)),
             last_modified: None,
@@ -67,15 +80,13 @@ impl Store for DirStore {
         if known == Some(&validators) {
             return Ok(HeadAnswer::Unchanged);
         }
-        let mut bytes = Vec::new();
-        let read = file.take(MAX_HEAD + 1).read_to_end(&mut bytes);
-        let length = read.map_err(|error| failure(&location, &error))? as u64;
-        self.bytes.fetch_add(length, Ordering::Relaxed);
-        if length > MAX_HEAD {
-            let what = format!("the head is longer than {MAX_HEAD} bytes");
-            return Err(StoreError::new(Kind::Corrupt, location, what));
-        }
+        let bytes = self.read_small(file, &location)?;
         Ok(HeadAnswer::Fresh { bytes, validators })
+    }
+
+    fn file(&self, path: &str) -> Result<Vec<u8>, StoreError> {
+        let (file, _, location) = self.open_file(path)?;
+        self.read_small(file, &location)
     }
 
     fn read(
@@ -84,7 +95,7 @@ impl Store for DirStore {
         offset: u64,
         length: u64,
     ) -> Result<Box<dyn Read + Send>, StoreError> {
-        let (mut file, metadata, location) = self.file(path)?;
+        let (mut file, metadata, location) = self.open_file(path)?;
         if offset
             .checked_add(length)
             .is_none_or(|end| end > metadata.len())

@@ -58,6 +58,11 @@ impl StoreError {
         self.kind
     }
 
+    /// Whether it is of one file: others may be all right.
+    pub fn is_of_the_file(&self) -> bool {
+        matches!(self.kind, Kind::NotFound | Kind::Corrupt | Kind::Short)
+    }
+
     /// Where it failed: a URL or a path.
     pub fn location(&self) -> &str {
         &self.location

@@ -124,18 +124,33 @@ impl HttpStore {
             _ => return Err(refusal(&url, &answer)),
         }
         let validators = validators(answer.headers());
+        let bytes = self.read_small(answer, &url)?;
+        Ok(HeadAnswer::Fresh { bytes, validators })
+    }
+
+    /// Asks once for a file that is not longer than a head.
+    pub fn file(&self, path: &str) -> Result<Vec<u8>, StoreError> {
+        let url = format!("{}/{path}", self.base);
+        let answer = self.send(&url, &[])?;
+        match answer.status() {
+            StatusCode::OK => self.read_small(answer, &url),
+            _ => Err(refusal(&url, &answer)),
+        }
+    }
+
+    fn read_small(&self, answer: Response<Body>, url: &str) -> Result<Vec<u8>, StoreError> {
         let mut reader = answer.into_body().into_reader().take(MAX_HEAD + 1);
         let mut bytes = Vec::new();
         let read = reader.read_to_end(&mut bytes);
         self.counters
             .bytes
             .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        read.map_err(|error| failure(&url, self.options.stall_timeout, error.into()))?;
+        read.map_err(|error| failure(url, self.options.stall_timeout, error.into()))?;
         if bytes.len() as u64 > MAX_HEAD {
             let what = format!("the head is longer than {MAX_HEAD} bytes");
             return Err(StoreError::new(Kind::Corrupt, url, what));
         }
-        Ok(HeadAnswer::Fresh { bytes, validators })
+        Ok(bytes)
     }
 
     /// Asks once for `length` bytes of a file from `offset`; of the state `version`, if one is given.

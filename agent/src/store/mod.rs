@@ -8,6 +8,7 @@ mod clock;
 mod dir;
 mod error;
 mod http;
+mod limit;
 mod retry;
 mod tls;
 
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 pub use error::{Kind, StoreError};
+pub use limit::Limited;
 
 /// The longest head that is read, in bytes.
 pub const MAX_HEAD: u64 = 1 << 20;
@@ -58,6 +60,9 @@ pub struct Traffic {
 pub trait Store: Send + Sync {
     /// The head, unless it is the one that `known` describes; at most [`MAX_HEAD`] bytes.
     fn head(&self, known: Option<&Validators>) -> Result<HeadAnswer, StoreError>;
+
+    /// A small file at `path` (such as `heads/3`), whole; at most [`MAX_HEAD`] bytes.
+    fn file(&self, path: &str) -> Result<Vec<u8>, StoreError>;
 
     /// A reader of exactly `length` bytes of the file at `path` (such as `packs/<id>`) from `offset`.
     ///

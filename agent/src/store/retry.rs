@@ -32,6 +32,18 @@ impl RetryStore {
         }
     }
 
+    /// Asks until there is an answer, or asking again does not help any more.
+    fn again<T>(&self, ask: impl Fn(&HttpStore) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut backoff = self.backoff();
+        loop {
+            match ask(&self.inner) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => backoff.wait(error)?,
+            }
+            self.inner.count_retry();
+        }
+    }
+
     fn backoff(&self) -> Backoff {
         let StoreOptions {
             retries,
@@ -50,14 +62,11 @@ impl RetryStore {
 
 impl Store for RetryStore {
     fn head(&self, known: Option<&Validators>) -> Result<HeadAnswer, StoreError> {
-        let mut backoff = self.backoff();
-        loop {
-            match self.inner.head(known) {
-                Ok(answer) => return Ok(answer),
-                Err(error) => backoff.wait(error)?,
-            }
-            self.inner.count_retry();
-        }
+        self.again(|store| store.head(known))
+    }
+
+    fn file(&self, path: &str) -> Result<Vec<u8>, StoreError> {
+        self.again(|store| store.file(path))
     }
 
     fn read(
