@@ -4,7 +4,24 @@ use reclone_format::object_id::sha256;
 use reclone_format::{Head, ObjectId, PublicKey};
 
 use crate::error::{Error, Result};
+use crate::pool::Pool;
 use crate::state::{Generation, State};
+use crate::store::Validators;
+
+/// What the head may be asked for with: only what this very store said, and only where its answer is still here to be used.
+pub fn known_validators<'s>(
+    pool: &Pool,
+    state: &'s State,
+    location: &str,
+    model: Option<&str>,
+) -> Option<&'s Validators> {
+    let same = state.store.as_deref() == Some(location);
+    let followed = model.is_none_or(|model| state.model.as_deref() == Some(model));
+    let whole = state
+        .current
+        .is_some_and(|current| pool.image(current.number).exists());
+    (same && followed && whole).then_some(&state.validators)
+}
 
 /// Checks the signature of the head that the store at `location` gave, then reads it.
 pub fn read_head(bytes: &[u8], location: &str, key: &PublicKey) -> Result<Head> {

@@ -40,6 +40,8 @@ pub struct Arguments {
 pub enum Verb {
     /// see [`Sync`]
     Sync(Sync),
+    /// see [`Fetch`]
+    Fetch(Fetch),
     /// see [`Assemble`]
     Assemble(Assemble),
     /// see [`Boot`]
@@ -87,9 +89,40 @@ pub struct Sync {
     /// seconds until everything must be over; no limit without it
     #[argh(option)]
     pub timeout: Option<u64>,
-    /// say what would be fetched, and fetch only the manifest
+    /// where files may be that a first sync need not fetch, such as /
+    #[argh(option)]
+    pub plain_root: Option<PathBuf>,
+    /// say what would be fetched and changed; nothing is written to the pool
     #[argh(switch, short = 'n')]
     pub dry_run: bool,
+    /// with --dry-run: list the paths that would change
+    #[argh(switch)]
+    pub diff: bool,
+    /// with --dry-run: as one JSON object
+    #[argh(switch)]
+    pub json: bool,
+}
+
+/// Fetch the store's newest generation and stage it; the next sync or boot makes it current, without the network but for the
+/// head.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "fetch")]
+pub struct Fetch {
+    /// the store; without it, that of the configuration or of the last sync
+    #[argh(option)]
+    pub store: Option<String>,
+    /// the model's public key: a file, or its line in base64
+    #[argh(option)]
+    pub key: Option<String>,
+    /// the pool
+    #[argh(option)]
+    pub pool: Option<PathBuf>,
+    /// bytes a second that may be received at most
+    #[argh(option)]
+    pub limit_rate: Option<u64>,
+    /// seconds until everything must be over; no limit without it
+    #[argh(option)]
+    pub timeout: Option<u64>,
 }
 
 /// Mount the current generation at a folder.

@@ -1,26 +1,26 @@
 //! Carries out a plan: reads the frames of its packs in as few requests as make sense, decodes them on every core and
 //! hands their objects to the staging folder. The network is read by one thread, in order; it never waits for the disk
-//! longer than the queues are full.
+//! longer than the queues are full. Frames may wait for bases that frames before them yield: these have come whole by then.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZero;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use reclone_format::{Error as FormatError, Frame, PackedObject, frame, object_id_of};
+use reclone_format::{Error as FormatError, Frame};
 
+use crate::bases::Bases;
 use crate::error::{Error, Result};
-use crate::plan::{PackPlan, Plan};
-use crate::pool::Pool;
+use crate::memory::{Budget, Share};
+use crate::open_pack::Rest;
+use crate::plan::{PackPlan, Plan, end_of, runs, widest_gap};
 use crate::stage::{ObjectSink, Staging};
 use crate::store::Store;
 use crate::wanted::Wanted;
 
-/// Gaps up to this many bytes are read and dropped, where a further request would cost more.
-const GAP: u64 = 64 * 1024;
 const CHUNK: usize = 128 * 1024;
 /// Chunks of one frame that wait for a decoder; with the frames in flight they bound the memory.
 const QUEUE: usize = 8;
@@ -41,12 +41,14 @@ impl Watcher for () {
 pub struct Transfer<'a> {
     /// Where from.
     pub store: &'a dyn Store,
-    /// Whose objects may be bases.
-    pub pool: &'a Pool,
+    /// What frames may be based on.
+    pub bases: &'a Bases<'a>,
     /// Where to.
     pub staging: &'a Staging,
     /// Which objects.
     pub wanted: &'a Wanted,
+    /// Bytes of memory for decoders.
+    pub memory: u64,
     /// Who is told.
     pub watcher: &'a dyn Watcher,
 }
@@ -54,146 +56,197 @@ pub struct Transfer<'a> {
 /// A frame on its way to a decoder, and its bytes as they come.
 struct Job<'p> {
     frame: &'p Frame,
-    place: String,
+    place: &'p Path,
     payload: Receiver<Vec<u8>>,
+    _memory: Share<'p>,
+}
+
+/// What went wrong in decoders.
+#[derive(Default)]
+struct Trouble {
+    /// The first thing that ends the transfer.
+    failure: Mutex<Option<Error>>,
+    /// The first frame that its bases did not fit.
+    setback: Mutex<Option<Error>>,
 }
 
 impl Transfer<'_> {
-    /// Fetches every frame of `plan`. When this returns every planned object is staged and verified; nothing is synced.
-    /// After a failure, what was staged until then is taken over by the next run.
-    pub fn run(&self, plan: &Plan) -> Result<()> {
+    /// Fetches every frame of `plan`. When this returns every planned object is staged and verified; nothing is synced. After
+    /// a failure, what was staged until then is taken over by the next run. A frame that its bases did not fit is a failure
+    /// only when all others were read.
+    pub fn run(&self, plan: &mut Plan) -> Result<()> {
         let total = plan.transfer();
         let done = AtomicU64::new(0);
         self.watcher.transferred(0, total);
-        for round in &plan.rounds {
-            self.round(round, &|count| {
+        let trouble = Trouble::default();
+        let budget = Budget::new(self.memory);
+        for round in &mut plan.rounds {
+            self.round(round, &budget, &trouble, &|count| {
                 let done = done.fetch_add(count, Ordering::Relaxed) + count;
                 self.watcher.transferred(done, total);
             })?;
         }
-        Ok(())
+        match trouble.setback.into_inner() {
+            Ok(Some(setback)) => Err(setback),
+            _ => Ok(()),
+        }
     }
 
-    fn round(&self, packs: &[PackPlan], progress: &dyn Fn(u64)) -> Result<()> {
-        let failure: Mutex<Option<Error>> = Mutex::new(None);
+    fn round(
+        &self,
+        packs: &mut [PackPlan],
+        budget: &Budget,
+        trouble: &Trouble,
+        progress: &dyn Fn(u64),
+    ) -> Result<()> {
         let workers = thread::available_parallelism()
             .map_or(1, NonZero::get)
             .min(MAX_WORKERS);
+        let places: Vec<String> = packs.iter().map(|it| it.pack.id.store_path()).collect();
         // Bounded too: small frames fit whole into their queues, and would pile up while the disk is slow.
         let (jobs, queue) = sync_channel::<Job>(1);
         let queue = Mutex::new(queue);
         let read = thread::scope(|scope| {
             for _ in 0..workers {
-                scope.spawn(|| self.work(&queue, &failure));
+                scope.spawn(|| self.work(&queue, trouble));
             }
             // Moved in, so that the workers end when the last job was sent.
-            let jobs = jobs;
-            packs
-                .iter()
-                .try_for_each(|pack| self.read_pack(pack, &jobs, progress))
+            let reader = Reader {
+                store: self.store,
+                jobs,
+                budget,
+                progress,
+            };
+            let mut packs = packs.iter_mut().zip(&places);
+            let read = packs.try_for_each(|(pack, place)| reader.read(pack, Path::new(place)));
+            if read.is_err() {
+                self.wanted.give_up();
+            }
+            read
         });
         // Whoever failed first makes the other fail too, with less to say: a decoder whose input ends early calls it
         // damaged, a reader whose decoder is gone calls it absent. Only the reader meets errors of the store.
-        match (read, failure.into_inner()) {
+        match (read, trouble.failure.lock().map(|mut it| it.take())) {
             (Err(error @ Error::Store(_)), _) => Err(error),
             (_, Ok(Some(error))) => Err(error),
             (read, _) => read,
         }
     }
 
-    fn read_pack<'p>(
-        &self,
-        plan: &'p PackPlan,
-        jobs: &SyncSender<Job<'p>>,
-        progress: &dyn Fn(u64),
-    ) -> Result<()> {
-        let place = plan.pack.id.store_path();
-        let gap = if self.store.ranges() { GAP } else { u64::MAX };
-        for run in plan
-            .frames
-            .chunk_by(|a, b| b.offset - (a.offset + a.length) <= gap)
-        {
-            let (Some(first), Some(last)) = (run.first(), run.last()) else {
-                continue;
-            };
-            let end = last.offset + last.length;
-            let mut reader = self.store.read(&place, first.offset, end - first.offset)?;
-            let mut at = first.offset;
-            for frame in run {
-                let failed = |error| Error::published(&place)(FormatError::Io(error));
-                io::copy(
-                    &mut reader.by_ref().take(frame.offset - at),
-                    &mut io::sink(),
-                )
-                .map_err(failed)?;
-                let (payload, receiver) = sync_channel(QUEUE);
-                let job = Job {
-                    frame,
-                    place: place.clone(),
-                    payload: receiver,
-                };
-                if jobs.send(job).is_err()
-                    || !send(&mut reader, frame.length, &payload, progress).map_err(failed)?
-                {
-                    return Err(Error::Absent(frame.objects[0].id));
-                }
-                at = frame.offset + frame.length;
-            }
-        }
-        Ok(())
-    }
-
     /// Decodes jobs until there are no more. After a failure the rest is taken and dropped, so that the reader, which
     /// may wait for a place in a queue, finds its other end gone.
-    fn work(&self, queue: &Mutex<Receiver<Job>>, failure: &Mutex<Option<Error>>) {
+    fn work(&self, queue: &Mutex<Receiver<Job>>, trouble: &Trouble) {
         let next = || queue.lock().ok()?.recv().ok();
         while let Some(job) = next() {
-            let failed = failure.lock().is_ok_and(|failure| failure.is_some());
+            let failed = trouble.failure.lock().is_ok_and(|it| it.is_some());
             if failed {
                 continue;
             }
-            if let (Err(error), Ok(mut failure)) = (self.decode(&job), failure.lock()) {
-                failure.get_or_insert(error);
+            let Err(error) = self.decode(&job) else {
+                continue;
+            };
+            // Without bases, what is wrong is the store; what can not be written is this machine.
+            let is_setback = !job.frame.bases.is_empty() && !matches!(error, Error::System { .. });
+            let place = match is_setback {
+                true => &trouble.setback,
+                false => &trouble.failure,
+            };
+            if let Ok(mut first) = place.lock() {
+                first.get_or_insert(error);
+            }
+            match is_setback {
+                true => self.lose(&job),
+                false => self.wanted.give_up(),
             }
         }
     }
 
     fn decode(&self, job: &Job) -> Result<()> {
-        let bases = self.bases(&job.frame.bases)?;
         let mut sink = ObjectSink::new(self.staging, self.wanted);
-        let payload = Payload {
+        let mut payload = Payload {
             chunks: &job.payload,
             current: io::Cursor::default(),
         };
-        frame::decode(job.frame, payload, &bases, &mut sink)
-            .map_err(Error::passed_on(&job.place, &self.staging.objects()))
+        let places = [job.place, &self.staging.objects()];
+        let decoded = self
+            .bases
+            .decode(job.frame, &mut payload, self.wanted, &mut sink, places);
+        decoded.map_err(|error| match self.bases.damaged(&job.frame.bases) {
+            Some(path) if !matches!(error, Error::System { .. }) => Error::Damaged {
+                path,
+                reason: "its content is not what its name says".into(),
+            },
+            _ => error,
+        })
     }
 
-    /// The contents of a frame's bases, one after the other, each verified.
-    fn bases(&self, bases: &[PackedObject]) -> Result<Vec<u8>> {
-        // The index was checked: all bases together fit into memory.
-        let mut content = Vec::new();
-        for base in bases {
-            // Staged is verified; the pool's may be the damaged one that it is to replace.
-            let paths = [self.staging.object(&base.id), self.pool.object(&base.id)];
-            let path = if paths[0].exists() {
-                &paths[0]
-            } else {
-                &paths[1]
+    /// Takes what still comes of a frame that its bases did not fit, and gives its objects up.
+    fn lose(&self, job: &Job) {
+        job.payload.iter().for_each(drop);
+        let objects = job.frame.objects.iter();
+        objects.for_each(|object| self.wanted.set_lost(object));
+    }
+}
+
+/// Who reads the network.
+struct Reader<'a, 'p> {
+    store: &'a dyn Store,
+    jobs: SyncSender<Job<'p>>,
+    budget: &'p Budget,
+    progress: &'a dyn Fn(u64),
+}
+
+impl<'p> Reader<'_, 'p> {
+    /// Reads the frames of one pack and hands them on, one after the other.
+    fn read(&self, plan: &'p mut PackPlan, place: &'p Path) -> Result<()> {
+        let mut rest = plan.rest.take();
+        let gap = match self.store.ranges() {
+            true => widest_gap(&plan.frames),
+            false => u64::MAX,
+        };
+        for run in runs(&plan.frames, gap) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else {
+                continue;
             };
-            let start = content.len();
-            let read =
-                File::open(path).and_then(|file| file.take(base.size).read_to_end(&mut content));
-            read.map_err(Error::system("can not read", path))?;
-            if object_id_of(&content[start..]) != base.id {
-                let reason = "its content is not what its name says".to_owned();
-                return Err(Error::Damaged {
-                    path: path.clone(),
-                    reason,
-                });
-            }
+            let (start, end) = (first.offset, end_of(last));
+            // What was asked for with the index goes on where it leads here.
+            let fits = |rest: &Rest| {
+                rest.end >= end && (rest.at..=rest.at.saturating_add(gap)).contains(&start)
+            };
+            let rest = match rest.take().filter(fits) {
+                Some(rest) => rest,
+                None => self.ask(place, start, end)?,
+            };
+            self.read_run(run, rest, place)?;
         }
-        Ok(content)
+        Ok(())
+    }
+
+    fn ask(&self, place: &Path, at: u64, end: u64) -> Result<Rest> {
+        let place = place.to_string_lossy();
+        let reader = self.store.read(&place, at, end - at)?;
+        Ok(Rest { reader, at, end })
+    }
+
+    fn read_run(&self, run: &'p [Frame], mut rest: Rest, place: &'p Path) -> Result<()> {
+        let failed = |error| Error::published(&place.display().to_string())(FormatError::Io(error));
+        for frame in run {
+            rest.skip_to(frame.offset).map_err(failed)?;
+            let (payload, receiver) = sync_channel(QUEUE);
+            let job = Job {
+                frame,
+                place,
+                payload: receiver,
+                _memory: self.budget.take(frame.memory()),
+            };
+            if self.jobs.send(job).is_err()
+                || !send(&mut rest.reader, frame.length, &payload, self.progress).map_err(failed)?
+            {
+                return Err(Error::Absent(frame.objects[0].id));
+            }
+            rest.at = end_of(frame);
+        }
+        Ok(())
     }
 }
 

@@ -14,15 +14,25 @@ pub mod state;
 
 // from the store into the pool: plan, fetch, stage, image, commit
 pub mod accept;
+pub mod bases;
+pub mod bring;
+pub mod changes;
 pub mod commit;
 pub mod fetch;
 pub mod follow;
+pub mod held;
 pub mod image;
 pub mod manifest;
+pub mod memory;
+pub mod open_pack;
+pub mod plain_root;
 pub mod plan;
+pub mod preview;
+pub mod route;
 pub mod stage;
 pub mod sync;
 pub mod wanted;
+pub mod way;
 
 // from the pool to a root
 pub mod assemble;

@@ -5,17 +5,17 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
 
-use reclone_format::{
-    Error as FormatError, Head, ManifestReader, ObjectId, PackIndex, PackedObject, frame,
-};
+use reclone_format::{Error as FormatError, Head, ManifestReader, ObjectId, PackRef, PackedObject};
 
+use crate::bases::Bases;
 use crate::error::{Error, Result};
 use crate::image;
-use crate::plan::open_pack;
+use crate::memory;
+use crate::open_pack::{OpenPack, Rest};
 use crate::pool::create_new;
 use crate::stage::{FileSink, id_of, open_uncached};
 use crate::store::Store;
-use crate::wanted::room;
+use crate::wanted::{Wanted, room};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -26,23 +26,92 @@ pub fn read_manifest(path: &Path) -> Result<ManifestReader<BufReader<File>>> {
         .map_err(Error::published(&path.display().to_string()))
 }
 
-/// Writes the manifest of `head` to `path`, verified, and gives the index of the pack that it came in.
-pub fn fetch_manifest(store: &dyn Store, head: &Head, path: &Path) -> Result<PackIndex> {
+/// Writes the manifest of `head` to `path`, verified, out of the prelude of the first pack.
+pub fn fetch_manifest(
+    store: &dyn Store,
+    head: &Head,
+    bases: &Bases,
+    path: &Path,
+) -> Result<OpenPack> {
     let pack = &head.packs[0];
-    let place = pack.id.store_path();
-    let (index, mut reader) = open_pack(store, pack)?;
-    let missing = || Error::Absent(head.manifest.id);
-    let first = index.frames().first().ok_or_else(missing)?;
-    let manifest = PackedObject {
+    let mut open = OpenPack::open(store, pack, pack.prelude)?;
+    match open.frames.first() {
+        Some(first) if first.bases.is_empty() => {}
+        _ => return Err(Error::Absent(head.manifest.id)),
+    }
+    unpack_first(store, &mut open, &manifest_of(head), bases, path)?;
+    Ok(open)
+}
+
+/// The same out of delta packs, each of whose first frame yields the manifest that it leads to. The manifests between get
+/// names of their own beside `path`.
+pub fn follow_manifests(
+    store: &dyn Store,
+    head: &Head,
+    links: &[PackRef],
+    lengths: fn(&PackRef) -> u64,
+    bases: &mut Bases,
+    path: &Path,
+) -> Result<Vec<OpenPack>> {
+    let mut opened = Vec::with_capacity(links.len());
+    for (at, pack) in links.iter().enumerate() {
+        let mut open = OpenPack::open(store, pack, lengths(pack))?;
+        let is_last = at + 1 == links.len();
+        let (manifest, path) = match open.frames.first() {
+            Some(first) if !is_last => (first.objects[0], path.with_extension(at.to_string())),
+            _ => (manifest_of(head), path.to_owned()),
+        };
+        unpack_first(store, &mut open, &manifest, bases, &path)?;
+        bases.add_manifest(manifest.id, path);
+        opened.push(open);
+    }
+    Ok(opened)
+}
+
+fn manifest_of(head: &Head) -> PackedObject {
+    PackedObject {
         id: head.manifest.id,
         size: head.manifest.size,
-    };
-    if !first.objects.contains(&manifest) || !first.bases.is_empty() {
-        return Err(missing());
     }
-    let mut sink = FileSink::create(path, head.manifest.id)?;
-    frame::decode(first, &mut reader, &[], &mut sink).map_err(Error::passed_on(&place, path))?;
-    Ok(index)
+}
+
+/// Writes `object`, which the first frame of a pack must yield, to `path`.
+fn unpack_first(
+    store: &dyn Store,
+    open: &mut OpenPack,
+    object: &PackedObject,
+    bases: &Bases,
+    path: &Path,
+) -> Result<()> {
+    let first = open.frames.first();
+    let Some(first) = first.filter(|first| first.objects.contains(object)) else {
+        return Err(Error::Absent(object.id));
+    };
+    if first.memory() > memory::limit() && !first.bases.is_empty() {
+        return Err(Error::Absent(object.id));
+    }
+    let place = open.pack.id.store_path();
+    let (at, end) = (first.offset, first.offset + first.length);
+    let mut rest = match open.rest.take().filter(|rest| rest.end >= end) {
+        Some(rest) => rest,
+        None => Rest {
+            reader: store.read(&place, at, first.length)?,
+            at,
+            end,
+        },
+    };
+    let mut sink = FileSink::create(path, object.id)?;
+    let places = [Path::new(&place), path];
+    bases.decode(
+        first,
+        &mut rest.reader,
+        &Wanted::default(),
+        &mut sink,
+        places,
+    )?;
+    rest.at = end;
+    open.rest = (end < rest.end).then_some(rest);
+    Ok(())
 }
 
 /// Opens the staged manifest, whose id was checked, and checks what the head says about it.

@@ -44,6 +44,11 @@ impl Pool {
         Self::open(root)
     }
 
+    /// The pool that is or will be in the folder `root`, to look at.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.into() }
+    }
+
     /// Where it is.
     pub fn root(&self) -> &Path {
         &self.root
@@ -87,6 +92,11 @@ impl Pool {
     /// What an unfinished sync left. Nothing may rely on it.
     pub fn staging(&self) -> PathBuf {
         self.root.join("staging")
+    }
+
+    /// Where an object is staged, if it is.
+    pub fn staged_object(&self, id: &ObjectId) -> PathBuf {
+        self.staging().join("objects").join(id.pool_path())
     }
 
     /// The folder of sessions.
@@ -188,6 +198,26 @@ impl Pool {
             &self.root,
         ))?;
         Ok(stat.blocks_available() * stat.fragment_size())
+    }
+
+    /// The same for a pool that may not be there yet.
+    pub fn free_where_it_will_be(&self) -> Result<u64> {
+        let path = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
+        let there = path.ancestors().find(|folder| folder.is_dir());
+        Self::at(there.unwrap_or(&path)).free()
+    }
+
+    /// Notes how fast a transfer was, in bytes a second. Not synced.
+    pub fn note_rate(&self, rate: u64) -> Result<()> {
+        let path = self.log().join("rate");
+        make_dir(&self.log())?;
+        fs::write(&path, format!("{rate}\n")).map_err(Error::system("can not write", &path))
+    }
+
+    /// How fast the last transfer was, in bytes a second, if one was measured.
+    pub fn rate(&self) -> Option<u64> {
+        let text = fs::read_to_string(self.log().join("rate")).ok()?;
+        text.trim().parse().ok().filter(|rate| *rate > 0)
     }
 
     /// Notes that the store was asked just now. Not synced: after a power cut the time may be an older one.

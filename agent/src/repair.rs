@@ -6,11 +6,13 @@ use reclone_format::{Head, ObjectId, PackedObject};
 
 use crate::accept::read_head;
 use crate::barrier::Barrier;
+use crate::bases::Bases;
 use crate::commit::{move_objects, rename};
 use crate::error::{Error, Result};
 use crate::fetch::{Transfer, Watcher};
 use crate::follow::Follow;
 use crate::manifest::{fetch_manifest, has_id, objects_of, write_image};
+use crate::memory;
 use crate::plan::Sources;
 use crate::pool::{Lock, Pool};
 use crate::stage::Staging;
@@ -117,7 +119,8 @@ fn mend_manifests(
             return Err(Error::Absent(generation.manifest));
         }
         let staging = Staging::open(pool)?;
-        fetch_manifest(&*follow.store, head, &staging.manifest())?;
+        let bases = Bases::new(pool, Vec::new());
+        fetch_manifest(&*follow.store, head, &bases, &staging.manifest())?;
         write_image(&staging.manifest(), &staging.image())?;
         replace(pool, &staging, || {
             rename(&staging.manifest(), &pool.manifest(generation.number))?;
@@ -153,15 +156,16 @@ fn mend_objects(
             .binary_search_by_key(id, |(object, _)| *object)
             .is_ok()
     };
-    let plan = sources.plan(&wanted, |id| !damaged(id) && pool.object(id).exists())?;
+    let (mut plan, _) = sources.plan(&wanted, |id| !damaged(id) && pool.object(id).exists())?;
     let transfer = Transfer {
         store: &*follow.store,
-        pool,
+        bases: &Bases::new(pool, Vec::new()),
         staging: &staging,
         wanted: &wanted,
+        memory: memory::limit(),
         watcher,
     };
-    transfer.run(&plan)?;
+    transfer.run(&mut plan)?;
     replace(pool, &staging, || {
         move_objects(&staging.objects(), &pool.objects())
     })?;

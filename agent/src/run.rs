@@ -14,9 +14,11 @@ use crate::fetch::Watcher;
 use crate::follow::Follow;
 use crate::network;
 use crate::pool::Pool;
+use crate::preview::{PreviewOptions, preview};
 use crate::progress::TerminalProgress;
 use crate::session::Session;
-use crate::sync::{Outcome, Report, SyncOptions, mib, sync};
+use crate::store::Limited;
+use crate::sync::{Goal, Outcome, Report, SyncOptions, mib, sync};
 use crate::sys::mount::in_initramfs;
 use crate::{assemble, boot, keep, prune, repair, rollback, status, verify};
 
@@ -33,6 +35,7 @@ const NETWORK: Duration = Duration::from_secs(60);
 pub fn run(verb: Verb) -> Result<()> {
     match verb {
         Verb::Sync(options) => run_sync(&options),
+        Verb::Fetch(options) => run_fetch(&options),
         Verb::Assemble(options) => run_assemble(&options),
         Verb::Boot(options) => boot::boot(&options.root),
         Verb::Status(options) => run_status(&options),
@@ -103,16 +106,58 @@ fn run_sync(options: &cli::Sync) -> Result<()> {
     config.key = options.key.as_deref().map(key).or(config.key);
     config.ca = options.ca.clone().or(config.ca);
     config.token_file = options.token_file.clone().or(config.token_file);
-    // A time that no clock reaches is no limit.
-    let deadline = options
-        .timeout
-        .and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
+    if (options.diff || options.json) && !options.dry_run {
+        return Err(Error::Usage("--diff and --json go with --dry-run".into()));
+    }
+    let deadline = deadline(options.timeout);
     let pool = pool_path(options.pool.as_ref(), &config);
     let follow = Follow::new(&config, deadline, &pool)?;
+    if options.dry_run {
+        return with_network(&follow, deadline, || {
+            run_preview(&Pool::at(&pool), &follow, options)
+        });
+    }
     let pool = Pool::create(&pool)?;
     let watcher = watcher();
     let report = with_network(&follow, deadline, || {
-        sync_from(&pool, &follow, options.dry_run, &*watcher)
+        let plain_root = options.plain_root.as_deref();
+        sync_from(&pool, &follow, Goal::Commit, plain_root, &*watcher)
+    })?;
+    println!("{}", describe(&report));
+    Ok(())
+}
+
+/// A time that no clock reaches is no limit.
+fn deadline(seconds: Option<u64>) -> Option<Instant> {
+    seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)))
+}
+
+fn run_preview(pool: &Pool, follow: &Follow, options: &cli::Sync) -> Result<()> {
+    let look = PreviewOptions {
+        location: &follow.location,
+        key: &follow.key,
+        model: follow.model.as_deref(),
+        paths: options.diff,
+    };
+    let preview = preview(pool, &*follow.store, &look)?;
+    match options.json {
+        true => println!("{}", preview.json()),
+        false => print!("{}", preview.text()),
+    }
+    Ok(())
+}
+
+fn run_fetch(options: &cli::Fetch) -> Result<()> {
+    let pool = open_pool(options.pool.as_ref())?;
+    let deadline = deadline(options.timeout);
+    let (store, key) = (options.store.as_ref(), options.key.as_ref());
+    let mut follow = follow(&pool, store, key, deadline)?;
+    if let Some(rate) = options.limit_rate {
+        follow.store = Box::new(Limited::new(follow.store, rate));
+    }
+    let watcher = watcher();
+    let report = with_network(&follow, deadline, || {
+        sync_from(&pool, &follow, Goal::Stage, None, &*watcher)
     })?;
     println!("{}", describe(&report));
     Ok(())
@@ -130,12 +175,19 @@ fn with_network<T>(
     network::with(need, &network::Places::default(), end, work)
 }
 
-fn sync_from(pool: &Pool, follow: &Follow, dry_run: bool, watcher: &dyn Watcher) -> Result<Report> {
+fn sync_from(
+    pool: &Pool,
+    follow: &Follow,
+    goal: Goal,
+    plain_root: Option<&Path>,
+    watcher: &dyn Watcher,
+) -> Result<Report> {
     let options = SyncOptions {
         location: &follow.location,
         key: &follow.key,
         model: follow.model.as_deref(),
-        dry_run,
+        goal,
+        plain_root,
         watcher,
     };
     sync(pool, &*follow.store, &options)
@@ -145,12 +197,11 @@ fn sync_from(pool: &Pool, follow: &Follow, dry_run: bool, watcher: &dyn Watcher)
 pub fn describe(report: &Report) -> String {
     let Report {
         generation,
-        objects,
-        content,
-        transfer,
+        figures,
         traffic,
         ..
     } = report;
+    let (objects, content) = (figures.objects, mib(figures.content));
     let requests = match traffic.requests {
         1 => "1 request".to_owned(),
         count => format!("{count} requests"),
@@ -163,15 +214,12 @@ pub fn describe(report: &Report) -> String {
         Outcome::Refused => format!(
             "generation {generation} stays: the store's newest one was rolled back here ({requests})"
         ),
-        Outcome::Pending => format!(
-            "generation {generation} would be fetched: {objects} objects, {}, as {}",
-            mib(*content),
-            mib(*transfer)
-        ),
-        Outcome::Committed => format!(
-            "generation {generation} is current: {objects} objects, {} ({came})",
-            mib(*content)
-        ),
+        Outcome::Staged => {
+            format!("generation {generation} is staged: {objects} objects, {content} ({came})")
+        }
+        Outcome::Committed => {
+            format!("generation {generation} is current: {objects} objects, {content} ({came})")
+        }
     }
 }
 
@@ -210,11 +258,16 @@ fn run_status(options: &cli::Status) -> Result<()> {
 }
 
 /// The store to mend a pool from: the one named, the configured one, or that of the last sync.
-fn follow(pool: &Pool, store: Option<&String>, key_text: Option<&String>) -> Result<Follow> {
+fn follow(
+    pool: &Pool,
+    store: Option<&String>,
+    key_text: Option<&String>,
+    deadline: Option<Instant>,
+) -> Result<Follow> {
     let mut config = read_config();
     config.store = store.cloned().or(config.store).or(pool.state()?.store);
     config.key = key_text.map(|text| key(text)).or(config.key);
-    Follow::new(&config, None, pool.root())
+    Follow::new(&config, deadline, pool.root())
 }
 
 fn run_verify(options: &cli::Verify) -> Result<()> {
@@ -226,7 +279,7 @@ fn run_verify(options: &cli::Verify) -> Result<()> {
         let damage = verify::verify(&pool, &*watcher)?;
         if damage.count() > 0 {
             report_damage(&pool, &damage);
-            let follow = follow(&pool, options.store.as_ref(), options.key.as_ref())?;
+            let follow = follow(&pool, options.store.as_ref(), options.key.as_ref(), None)?;
             with_network(&follow, None, || {
                 repair::mend_all(&pool, &follow, damage, &lock, &*watcher)
             })?;
@@ -270,10 +323,10 @@ fn run_rollback(options: &cli::Rollback) -> Result<()> {
 fn run_reset(options: &cli::Reset) -> Result<()> {
     let pool = open_pool(options.pool.as_ref())?;
     pool.drop_damaged_state()?;
-    let follow = follow(&pool, options.store.as_ref(), options.key.as_ref())?;
+    let follow = follow(&pool, options.store.as_ref(), options.key.as_ref(), None)?;
     let watcher = watcher();
     let damage = with_network(&follow, None, || {
-        let report = sync_from(&pool, &follow, false, &*watcher)?;
+        let report = sync_from(&pool, &follow, Goal::Commit, None, &*watcher)?;
         println!("{}", describe(&report));
         let lock = pool.lock()?;
         if options.forget {

@@ -1,23 +1,38 @@
 //! Lays verified objects, the manifest and the image out under `staging/`, where nothing relies on them. Syncs nothing:
 //! what is durable is the business of [`crate::commit`].
 
+mod sparse_file;
+
 use std::fs::{self, File, FileType};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::syncfs;
 use reclone_format::frame::Sink;
-use reclone_format::object_id::is_zero;
 use reclone_format::{ObjectHasher, ObjectId, PackedObject};
 use rustix::fs::Advice;
 
 use crate::barrier::Barrier;
 use crate::error::{Error, Result};
-use crate::pool::{Pool, create_new, list, make_own_dir, remove_any, remove_dir};
+use crate::pool::{Pool, list, make_own_dir, remove_any, remove_dir};
 use crate::wanted::Wanted;
 
-/// Runs of zeros of this many bytes, at multiples of it, become holes.
-const HOLE: u64 = 4096;
+use sparse_file::SparseFile;
+
+/// The file that says that everything is staged and synced.
+const READY: &str = "ready";
+/// The longest such file, in bytes.
+const MAX_READY: u64 = 128;
+/// What came of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// The object is staged.
+    Whole,
+    /// It was something else.
+    Other,
+    /// Someone else has it already.
+    Taken,
+}
 
 /// The folder `staging/` of a pool.
 #[derive(Debug)]
@@ -38,7 +53,62 @@ impl Staging {
         };
         make_own_dir(&staging.root)?;
         make_own_dir(&staging.objects())?;
+        staging.forget_ready()?;
         Ok(staging)
+    }
+
+    /// The staging folder as a run left it that had staged the whole generation with this manifest, and synced it. What it
+    /// staged then is as good as what the pool has.
+    pub fn ready(pool: &Pool, manifest: &ObjectId) -> Result<Option<Self>> {
+        if ready_generation(pool).is_none_or(|(_, ready)| ready != *manifest) {
+            return Ok(None);
+        }
+        let disk = File::open(pool.root()).map_err(Error::system("can not open", pool.root()))?;
+        Ok(Some(Self {
+            root: pool.staging(),
+            disk,
+        }))
+    }
+
+    /// Syncs what is staged and notes that it is all that a generation needs. When this returns, all of it is on disk.
+    pub fn set_ready(&self, number: u64, manifest: &ObjectId) -> Result<()> {
+        self.sync(Barrier::Staged)?;
+        let path = self.root.join(READY);
+        // Not synced: where a power cut takes it, the next run reads what is staged.
+        fs::write(&path, ready_line(number, manifest))
+            .map_err(Error::system("can not write", &path))
+    }
+
+    /// Removes that note. What is staged changes from here on, so it must not come back.
+    fn forget_ready(&self) -> Result<()> {
+        let path = self.root.join(READY);
+        let removed = match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            removed => removed.and_then(|()| File::open(&self.root)?.sync_all()),
+        };
+        removed.map_err(Error::system("can not remove", &path))
+    }
+
+    /// Claims every object that is staged, by its name and size. Whether these are all that is wanted, and nothing else is
+    /// there.
+    pub fn is_all_of(&self, wanted: &Wanted) -> Result<bool> {
+        for folder in list(&self.objects())? {
+            if !kind_of(&folder).is_some_and(|kind| kind.is_dir()) {
+                return Ok(false);
+            }
+            for path in list(&folder)? {
+                let object = wanted_at(&path, wanted);
+                let fits = object.is_some_and(|object| {
+                    let it = fs::symlink_metadata(&path);
+                    it.is_ok_and(|it| it.is_file() && it.len() == object.size)
+                        && wanted.claim(&object)
+                });
+                if !fits {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(wanted.open().0 == 0)
     }
 
     /// Staged objects, in the layout of the pool's.
@@ -88,6 +158,7 @@ impl Staging {
                     .filter(|_| kind_of(&path).is_some_and(|kind| kind.is_file()));
                 match object {
                     Some(object) if is_whole(&path, &object)? && wanted.claim(&object) => {
+                        wanted.set_staged(&object);
                         taken = (taken.0 + 1, taken.1 + object.size);
                     }
                     _ => remove_any(&path)?,
@@ -97,10 +168,59 @@ impl Staging {
         Ok(taken)
     }
 
+    /// Stages what should be a copy of `object`, as a reflink where the file system can. Whatever else it is goes again.
+    pub fn copy(&self, source: &File, object: &PackedObject, wanted: &Wanted) -> Result<Copied> {
+        if !wanted.claim(object) {
+            return Ok(Copied::Taken);
+        }
+        let path = self.object(&object.id);
+        let write = || -> io::Result<bool> {
+            let mut copy = SparseFile::create(&path)?;
+            let id = match copy.reflink(source) {
+                // What counts is the copy: nobody else can change that any more.
+                Ok(()) => id_of(File::open(&path)?)?,
+                Err(_) => copy.fill_from(source.take(object.size + 1))?,
+            };
+            Ok(id == object.id)
+        };
+        match write() {
+            Ok(true) => {
+                wanted.set_staged(object);
+                Ok(Copied::Whole)
+            }
+            Ok(false) => {
+                wanted.release(object);
+                remove_any(&path)?;
+                Ok(Copied::Other)
+            }
+            // The source's fault or the disk's: as far as this object goes, it is not there.
+            Err(error) if error.raw_os_error() == Some(libc::EIO) => {
+                wanted.release(object);
+                remove_any(&path)?;
+                Ok(Copied::Other)
+            }
+            Err(error) => Err(Error::system("can not write", &path)(error)),
+        }
+    }
+
     /// Removes everything staged.
     pub fn clear(self) -> Result<()> {
         remove_dir(&self.root)
     }
+}
+
+/// Number and manifest of the generation that is staged completely, if one is.
+pub fn ready_generation(pool: &Pool) -> Option<(u64, ObjectId)> {
+    let mut line = String::new();
+    let file = File::open(pool.staging().join(READY)).ok()?;
+    file.take(MAX_READY).read_to_string(&mut line).ok()?;
+    let (number, manifest) = line.strip_suffix('\n')?.split_once(' ')?;
+    let (number, manifest) = (number.parse().ok()?, manifest.parse().ok()?);
+    (ready_line(number, &manifest) == line).then_some((number, manifest))
+}
+
+fn ready_line(number: u64, manifest: &ObjectId) -> String {
+    format!("{number} {manifest}\n")
 }
 
 /// What has this name, a symbolic link itself and not what it leads to.
@@ -192,8 +312,12 @@ impl Sink for ObjectSink<'_> {
             .map_or(Ok(()), |file| file.write_all(bytes))
     }
 
-    fn complete(&mut self, _: &PackedObject) -> io::Result<()> {
-        self.file.take().map_or(Ok(()), |mut file| file.finish())
+    fn complete(&mut self, object: &PackedObject) -> io::Result<()> {
+        if let Some(mut file) = self.file.take() {
+            file.finish()?;
+            self.wanted.set_staged(object);
+        }
+        Ok(())
     }
 }
 
@@ -225,110 +349,11 @@ impl Sink for FileSink {
     }
 }
 
-/// A new file in which runs of zeros are holes.
-struct SparseFile {
-    file: File,
-    at: u64,
-    ends_in_hole: bool,
-}
-
-impl SparseFile {
-    fn create(path: &Path) -> io::Result<Self> {
-        let file = match create_new(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(path.parent().unwrap_or(path))?;
-                create_new(path)?
-            }
-            opened => opened?,
-        };
-        Ok(Self {
-            file,
-            at: 0,
-            ends_in_hole: false,
-        })
-    }
-
-    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let zero = hole(self.at, bytes);
-            if zero > 0 {
-                self.file.seek(SeekFrom::Current(zero as i64))?;
-                self.at += zero as u64;
-                self.ends_in_hole = true;
-                bytes = &bytes[zero..];
-            }
-            let data = data(self.at, bytes);
-            if data > 0 {
-                self.file.write_all(&bytes[..data])?;
-                self.at += data as u64;
-                self.ends_in_hole = false;
-                bytes = &bytes[data..];
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        match self.ends_in_hole {
-            true => self.file.set_len(self.at),
-            false => Ok(()),
-        }
-    }
-}
-
-/// How many bytes at the start of `bytes`, which stand at `at`, can be a hole.
-fn hole(at: u64, bytes: &[u8]) -> usize {
-    match at % HOLE {
-        0 => {
-            let blocks = bytes.chunks_exact(HOLE as usize);
-            blocks.take_while(|block| is_zero(block)).count() * HOLE as usize
-        }
-        _ => 0,
-    }
-}
-
-/// How many bytes come before the next hole.
-fn data(at: u64, bytes: &[u8]) -> usize {
-    let first = ((HOLE - at % HOLE) % HOLE) as usize;
-    let Some(aligned) = bytes.get(first..) else {
-        return bytes.len();
-    };
-    let blocks = aligned.chunks_exact(HOLE as usize);
-    match blocks.clone().position(is_zero) {
-        Some(at) => first + at * HOLE as usize,
-        None => bytes.len(),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use reclone_format::object_id_of;
-    use std::os::unix::fs::MetadataExt;
-
-    #[test]
-    fn zeros_become_holes_and_every_byte_comes_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut content = vec![0u8; 300_000];
-        content[10_000] = 1;
-        content[200_000..200_100].fill(7);
-        for step in [1000, 4096, 65_536, 300_000] {
-            let path = folder.path().join(step.to_string());
-            let mut file = SparseFile::create(&path).unwrap();
-            content
-                .chunks(step)
-                .for_each(|piece| file.write_all(piece).unwrap());
-            file.finish().unwrap();
-            assert!(fs::read(&path).unwrap() == content, "pieces of {step}");
-            if step >= 4096 {
-                assert!(
-                    fs::metadata(&path).unwrap().blocks() * 512 < 40_000,
-                    "pieces of {step}"
-                );
-            }
-        }
-    }
 
     #[test]
     fn what_an_interrupted_run_left_whole_is_taken_over_and_the_rest_goes() {

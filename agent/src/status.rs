@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::pool::Pool;
+use crate::stage::ready_generation;
 use crate::state::{Generation, State};
 
 /// The status as one JSON object: `null` where there is nothing to say, times in seconds since 1970.
@@ -26,6 +27,7 @@ pub fn json(pool: &Pool) -> Result<Value> {
         "store": state.store,
         "last_sync": pool.last_sync().and_then(since_epoch).map(|time| time.as_secs()),
         "staging": pool.staging().exists(),
+        "staged": ready_generation(pool).map(|(number, _)| number),
         "free": pool.free()?,
     }))
 }
@@ -52,7 +54,12 @@ pub fn text(pool: &Pool, now: SystemTime) -> Result<String> {
         state.store.clone().unwrap_or_else(|| "none yet".into()),
     );
     line("last sync", last_sync(pool, &state, now));
-    if pool.staging().exists() {
+    if let Some((number, _)) = ready_generation(pool) {
+        line(
+            "staged",
+            format!("generation {number}, for the next boot or sync"),
+        );
+    } else if pool.staging().exists() {
         line(
             "staging",
             "an interrupted sync, which the next one takes over".into(),

@@ -1,26 +1,24 @@
 //! From the store into the pool: head, manifest, plan, fetch, stage, image, commit.
 
+use std::path::Path;
+
 use log::{info, warn};
 use reclone_format::object_id::sha256;
-use reclone_format::{Head, ObjectId, PackIndex, PublicKey};
+use reclone_format::{Head, ObjectId, PublicKey};
 
-use crate::accept::{check_head, check_number, read_head};
+use crate::accept::{check_head, check_number, known_validators, read_head};
+use crate::bring::Bring;
 use crate::commit::commit;
 use crate::error::{Error, Result};
-use crate::fetch::{Transfer, Watcher};
-use crate::manifest::{fetch_manifest, objects_of, open_manifest, write_image};
-use crate::plan::{Plan, Sources};
-use crate::pool::{Lock, Pool, list, remove_dir};
+use crate::fetch::Watcher;
+use crate::pool::{Lock, Pool, remove_dir};
 use crate::prune::{self, Pruned};
-use crate::stage::Staging;
 use crate::state::{Generation, State, is_plain};
 use crate::store::{HeadAnswer, Store, Traffic, Validators};
-use crate::wanted::Wanted;
+use crate::way::Figures;
 
 /// Bytes of the disk that a sync leaves free.
-const MARGIN: u64 = 16 << 20;
-/// A guess at the bytes of an image, per entry.
-const IMAGE_ENTRY: u64 = 256;
+pub const MARGIN: u64 = 16 << 20;
 
 /// How to sync.
 pub struct SyncOptions<'a> {
@@ -30,10 +28,21 @@ pub struct SyncOptions<'a> {
     pub key: &'a PublicKey,
     /// The model to follow; without it, the one that the pool follows, or the first that comes.
     pub model: Option<&'a str>,
-    /// Whether to stop before anything is fetched.
-    pub dry_run: bool,
+    /// How far to go.
+    pub goal: Goal,
+    /// Where files may be that a first clone need not fetch: the root partition as it was installed.
+    pub plain_root: Option<&'a Path>,
     /// Who is told of the progress.
     pub watcher: &'a dyn Watcher,
+}
+
+/// How far a sync goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Until the generation is current.
+    Commit,
+    /// Until everything is staged: the next sync commits it.
+    Stage,
 }
 
 /// What came of it.
@@ -43,25 +52,21 @@ pub enum Outcome {
     Unchanged,
     /// The store's newest generation was rolled back here and is not taken again.
     Refused,
-    /// A dry run found something to fetch.
-    Pending,
+    /// A generation is staged, for the next sync to commit.
+    Staged,
     /// A generation was committed.
     Committed,
 }
 
 /// What a sync did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Report {
     /// What came of it.
     pub outcome: Outcome,
-    /// The generation that is current now, or would be after a dry run.
+    /// The generation that is current now, or staged.
     pub generation: u64,
-    /// Objects fetched (to be fetched).
-    pub objects: u64,
-    /// Their bytes, as files.
-    pub content: u64,
-    /// Their bytes, as they come from the store.
-    pub transfer: u64,
+    /// What was fetched.
+    pub figures: Figures,
     /// What was asked of the store.
     pub traffic: Traffic,
 }
@@ -77,16 +82,14 @@ pub fn sync(pool: &Pool, store: &dyn Store, options: &SyncOptions) -> Result<Rep
         options,
         lock: &lock,
     };
-    let known = run.validators(&state);
+    let known = known_validators(pool, &state, options.location, options.model);
     let report = match store.head(known)? {
         HeadAnswer::Unchanged => run.report(Outcome::Unchanged, number(&state)),
         HeadAnswer::Fresh { bytes, validators } => run.take(&state, &bytes, validators)?,
     };
-    if report.outcome != Outcome::Pending {
-        // What was done is done, whether or not there is room to note when.
-        if let Err(error) = pool.note_sync() {
-            warn!("{error}");
-        }
+    // What was done is done, whether or not there is room to note when.
+    if let Err(error) = pool.note_sync() {
+        warn!("{error}");
     }
     Ok(report)
 }
@@ -103,26 +106,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// What may be asked with: only what this very store said, and only where its answer is still here to be used.
-    fn validators<'s>(&self, state: &'s State) -> Option<&'s Validators> {
-        let same = state.store.as_deref() == Some(self.options.location);
-        let model = self
-            .options
-            .model
-            .is_none_or(|model| state.model.as_deref() == Some(model));
-        let whole = state
-            .current
-            .is_some_and(|current| self.pool.image(current.number).exists());
-        (same && model && whole).then_some(&state.validators)
-    }
-
     fn report(&self, outcome: Outcome, generation: u64) -> Report {
         Report {
             outcome,
             generation,
-            objects: 0,
-            content: 0,
-            transfer: 0,
+            figures: Figures::default(),
             traffic: self.store.traffic(),
         }
     }
@@ -138,7 +126,7 @@ impl Run<'_> {
         if current.is_some_and(|current| {
             current.manifest == head.manifest.id && self.pool.image(current.number).exists()
         }) {
-            if next != *state && !self.options.dry_run {
+            if next != *state {
                 self.pool.write_state(&next)?;
             }
             return Ok(self.report(Outcome::Unchanged, number(state)));
@@ -212,160 +200,35 @@ impl Run<'_> {
 
     /// Fetches, stages and commits the generation of `head`.
     fn bring(&self, state: &State, next: &State, head: &Head) -> Result<Report> {
-        let mut staging = Staging::open(self.pool)?;
-        let room = self.make_room(head.manifest.size);
-        if room.is_err() && !list(&staging.objects())?.is_empty() {
-            // It may be what fills the disk, and no longer be wanted.
-            warn!("removing what an interrupted sync left");
-            staging.clear()?;
-            staging = Staging::open(self.pool)?;
-            self.make_room(head.manifest.size)?;
-        } else {
-            room?;
-        }
-        let index = fetch_manifest(self.store, head, &staging.manifest())?;
-        let mut work = self.plan(state, head, &staging, Some(index))?;
-        if self.options.dry_run {
-            return Ok(self.report_on(&work, Outcome::Pending, head));
-        }
-        if self.make_room(work.space(head))? {
-            // What was removed may be wanted now.
-            work = self.plan(state, head, &staging, None)?;
-            self.make_room(work.space(head))?;
-        }
-        self.transfer(&work, &staging)?;
-        let report = self.report_on(&work, Outcome::Committed, head);
-        info!(
-            "fetched {} objects, {}, as {}",
-            report.objects,
-            mib(report.content),
-            mib(report.transfer)
-        );
-        drop(work);
-        write_image(&staging.manifest(), &staging.image())?;
-        commit(self.pool, staging, next)?;
-        info!("generation {} is current", head.generation);
-        Ok(report)
-    }
-
-    /// Decides what to fetch, with the manifest staged. `index` is the first pack's, where it has been read already.
-    fn plan(
-        &self,
-        state: &State,
-        head: &Head,
-        staging: &Staging,
-        index: Option<PackIndex>,
-    ) -> Result<Work> {
-        let held = HeldObjects::of(self.pool, state);
-        let manifest = open_manifest(&staging.manifest(), head)?;
-        let wanted = Wanted::of_manifest(manifest, |object| held.has(&object.id))
-            .map_err(Error::published("manifest"))?;
-        drop(held);
-        let (resumed, resumed_bytes) = staging.take_over(&wanted)?;
-        if resumed > 0 {
-            info!(
-                "took over {resumed} objects, {}, of an interrupted sync",
-                mib(resumed_bytes)
-            );
-        }
-        let mut sources = Sources::new(self.store, &head.packs);
-        if let Some(index) = index {
-            sources.set_first(index);
-        }
-        let plan = sources.plan(&wanted, |id| self.pool.object(id).exists())?;
-        Ok(Work {
-            objects: wanted.objects().len() as u64 - resumed,
-            content: wanted.content() - resumed_bytes,
-            wanted,
-            plan,
-        })
-    }
-
-    fn report_on(&self, work: &Work, outcome: Outcome, head: &Head) -> Report {
-        Report {
-            objects: work.objects,
-            content: work.content,
-            transfer: work.plan.transfer(),
-            ..self.report(outcome, head.generation)
-        }
-    }
-
-    fn transfer(&self, work: &Work, staging: &Staging) -> Result<()> {
-        let transfer = Transfer {
-            store: self.store,
+        let bring = Bring {
             pool: self.pool,
-            staging,
-            wanted: &work.wanted,
+            lock: self.lock,
+            store: self.store,
+            key: self.options.key,
+            head,
+            state,
+            plain_root: self.options.plain_root,
             watcher: self.options.watcher,
         };
-        transfer.run(&work.plan)
-    }
-
-    /// Makes sure that the disk can take `size` bytes. Whether old generations had to go for that.
-    fn make_room(&self, size: u64) -> Result<bool> {
-        let needed = size.saturating_add(MARGIN);
-        if self.pool.free()? >= needed {
-            return Ok(false);
+        let (staging, figures) = bring.stage()?;
+        if self.options.goal == Goal::Stage {
+            staging.set_ready(head.generation, &head.manifest.id)?;
+            info!("generation {} is staged", head.generation);
+            return Ok(Report {
+                figures,
+                ..self.report(Outcome::Staged, head.generation)
+            });
         }
-        warn!("the disk is short of space: removing what no generation needs");
-        prune::prune(self.pool, self.lock)?;
-        match self.pool.free()? {
-            free if free < needed => Err(Error::Full {
-                path: self.pool.root().into(),
-                needed: needed >> 20,
-                free: free >> 20,
-            }),
-            _ => Ok(true),
-        }
-    }
-}
-
-/// What is to be fetched, and how.
-struct Work {
-    wanted: Wanted,
-    plan: Plan,
-    /// Objects that are not staged yet.
-    objects: u64,
-    /// Their bytes.
-    content: u64,
-}
-
-impl Work {
-    /// Bytes of disk that it takes.
-    fn space(&self, head: &Head) -> u64 {
-        // Half a block of slack a file, and the inode.
-        let files = self.objects * (2048 + 256);
-        let image = u64::from(head.manifest.entries) * IMAGE_ENTRY;
-        self.plan.space().saturating_add(files + image)
+        commit(self.pool, staging, next)?;
+        info!("generation {} is current", head.generation);
+        Ok(Report {
+            figures,
+            ..self.report(Outcome::Committed, head.generation)
+        })
     }
 }
 
 /// Bytes for people.
 pub fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
-}
-
-/// The objects of the current generation: they are in the pool, by the promise of the state record.
-struct HeldObjects<'a> {
-    pool: &'a Pool,
-    ids: Vec<ObjectId>,
-}
-
-impl<'a> HeldObjects<'a> {
-    fn of(pool: &'a Pool, state: &State) -> Self {
-        let path = state.current.map(|current| pool.manifest(current.number));
-        let read = path.map_or(Ok(Vec::new()), |path| objects_of(&path));
-        // A damaged manifest must not keep the next generation away.
-        let mut ids = read.unwrap_or_else(|error| {
-            warn!("{error}; looking for every object instead");
-            Vec::new()
-        });
-        ids.sort_unstable();
-        ids.dedup();
-        Self { pool, ids }
-    }
-
-    fn has(&self, id: &ObjectId) -> bool {
-        self.ids.binary_search(id).is_ok() || self.pool.object(id).exists()
-    }
 }

@@ -36,7 +36,7 @@ fn the_help_of_the_program_and_of_each_verb_is_the_one_written_down() {
     assert_eq!(
         verbs,
         [
-            "sync", "assemble", "boot", "status", "verify", "rollback", "reset", "prune"
+            "sync", "fetch", "assemble", "boot", "status", "verify", "rollback", "reset", "prune"
         ]
     );
     for verb in &verbs {
@@ -228,6 +228,7 @@ fn status_tells_what_the_pool_holds() {
             "previous",
             "refused",
             "serial",
+            "staged",
             "staging",
             "store",
             "trial"

@@ -1,5 +1,6 @@
 //! The part of a boot that looks outside: network and sync, all of it before one deadline.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -7,20 +8,22 @@ use log::{info, warn};
 
 use crate::boot::Places;
 use crate::config::{Config, Mode};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fetch::Watcher;
 use crate::follow::Follow;
 use crate::network;
 use crate::pool::Pool;
 use crate::progress;
 use crate::repair;
-use crate::sync::{self, Outcome, SyncOptions, mib};
+use crate::sync::{self, Goal, Outcome, SyncOptions, mib};
 use crate::verify::{self, Damage};
 
 /// Brings the pool up to date as far as `config` wants it. On an error the pool is as good as before.
 pub fn catch_up(pool: &Pool, config: &Config, places: &Places) -> Result<()> {
     match config.mode {
-        Mode::On => outside(config, places, pool, |follow| sync(pool, follow)),
+        Mode::On => outside(config, places, pool, |follow| {
+            sync(pool, follow, &places.disk())
+        }),
         Mode::Reset { .. } => reset(pool, config, places),
         Mode::Skip | Mode::Rollback | Mode::Off => Ok(()),
     }
@@ -32,7 +35,7 @@ fn reset(pool: &Pool, config: &Config, places: &Places) -> Result<()> {
     pool.drop_damaged_state()?;
     let mut checked = false;
     let asked = outside(config, places, pool, |follow| {
-        let synced = sync(pool, follow);
+        let synced = sync(pool, follow, &places.disk());
         let damage = check(pool)?;
         checked = true;
         if damage.count() > 0 {
@@ -81,13 +84,14 @@ fn outside(
     network::with(follow.need, &places.network, deadline, || work(&follow))
 }
 
-fn sync(pool: &Pool, follow: &Follow) -> Result<()> {
+fn sync(pool: &Pool, follow: &Follow, plain_root: &Path) -> Result<()> {
     let started = Instant::now();
     let options = SyncOptions {
         location: &follow.location,
         key: &follow.key,
         model: follow.model.as_deref(),
-        dry_run: false,
+        goal: Goal::Commit,
+        plain_root: Some(plain_root),
         watcher: &Progress::new(),
     };
     let report = sync::sync(pool, &*follow.store, &options)?;
@@ -96,12 +100,12 @@ fn sync(pool: &Pool, follow: &Follow) -> Result<()> {
     match report.outcome {
         Outcome::Committed => info!(
             "generation {number} is new: {} objects, {} received in {seconds:.1} s",
-            report.objects,
+            report.figures.objects,
             mib(report.traffic.bytes)
         ),
         Outcome::Unchanged => info!("generation {number} is the newest, asked in {seconds:.1} s"),
         Outcome::Refused => info!("generation {number} stays: the newest was rolled back here"),
-        Outcome::Pending => return Err(Error::NoGeneration(pool.root().into())),
+        Outcome::Staged => {}
     }
     Ok(())
 }

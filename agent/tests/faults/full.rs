@@ -148,7 +148,7 @@ fn what_an_interrupted_sync_left_on_a_full_disk_makes_room_for_the_next() {
     fs::create_dir_all(&left).unwrap();
     fs::write(left.join("unwanted"), vec![1; 32 << 20]).unwrap();
     let (_, log) = succeed(&mut clone.site().sync());
-    let line = "WARN  [reclone::sync] removing what an interrupted sync left\n";
+    let line = "WARN  [reclone::bring] removing what an interrupted sync left\n";
     assert!(log.contains(line), "{log}");
     clone.versions.assert_whole(2);
 }

@@ -360,10 +360,8 @@ fn a_dry_run_fetches_the_manifest_and_changes_nothing() {
     let server = serve(&site);
     let (pack, frames) = newest(&site);
     let (said, _) = succeed(site.sync_from(server.url()).arg("--dry-run"));
-    assert_eq!(
-        said,
-        "generation 2 would be fetched: 1 objects, 0.5 MiB, as 0.5 MiB\n"
-    );
+    let first = "generation 2 would be fetched: 1 objects, 0.5 MiB\n";
+    assert!(said.starts_with(first), "{said}");
     assert_eq!(ranges(&server.asked()), [(0, pack.prelude)]);
     assert_eq!(fs::read(site.pool.join("state")).unwrap(), before);
     assert_eq!(site.status()["current"].as_u64(), Some(1));

@@ -104,6 +104,28 @@ fn a_sync_that_ends_at_any_barrier_leaves_the_old_generation_or_the_new() {
 }
 
 #[test]
+fn a_fetch_that_ends_at_its_barrier_leaves_the_old_generation_and_helps_the_next_sync() {
+    if !is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    for (version, side) in [(2, "before"), (3, "after")] {
+        bench.publish(version);
+        crash(&mut bench.site.fetch(), side, Barrier::Staged);
+        assert_eq!(bench.current(), version - 1);
+        assert!(bench.site.status()["staged"].is_null());
+        let (_, said) = succeed(&mut bench.site.sync());
+        assert!(said.contains("took over 20 objects"), "{said}");
+        bench.assert_whole(version);
+    }
+    bench.publish(4);
+    succeed(&mut bench.site.fetch());
+    crash(&mut bench.site.sync(), "after", Barrier::Named);
+    assert_eq!(bench.current(), 3);
+    bench.goes_on(4);
+}
+
+#[test]
 fn a_rollback_that_ends_at_any_barrier_was_done_or_not() {
     if !is_root() {
         return;

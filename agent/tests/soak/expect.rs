@@ -7,6 +7,7 @@ use super::{Record, World};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     Sync,
+    Fetch,
     Rollback,
     Prune,
     Repair,
@@ -32,7 +33,7 @@ impl World {
             return true;
         }
         match verb {
-            Verb::Sync => !faults.store_is_well(),
+            Verb::Sync | Verb::Fetch => !faults.store_is_well(),
             Verb::Rollback => record.previous.is_none(),
             Verb::Prune => faults.pool,
             // The store gives the objects of its newest generation.
@@ -70,7 +71,7 @@ impl World {
                 assert!(stays || after.current == before.previous, "{}", told());
             }
             (Verb::Rollback, End::Failed(_)) => assert_eq!(after, before, "{}", told()),
-            (Verb::Prune, _) => assert_eq!(after, before, "{}", told()),
+            (Verb::Prune | Verb::Fetch, _) => assert_eq!(after, before, "{}", told()),
             (Verb::Repair, _) => {
                 let forgot = after.previous.is_none() && self.faults.pool;
                 assert!(stays, "{}", told());

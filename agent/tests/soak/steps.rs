@@ -17,7 +17,8 @@ impl World {
         let is_running = self.machine.is_some();
         let said = match self.rng.u8(0..100) {
             0..14 => self.publish_any(),
-            14..26 => self.verb(Verb::Sync),
+            14..22 => self.verb(Verb::Sync),
+            22..26 => self.verb(Verb::Fetch),
             26..29 => self.verb(Verb::Rollback),
             29..39 => self.verb(Verb::Prune),
             39..41 => self.verb(Verb::Repair),
@@ -47,6 +48,7 @@ impl World {
     fn command(&self, verb: Verb) -> Command {
         let (name, options): (_, &[&str]) = match verb {
             Verb::Sync => ("sync", &[]),
+            Verb::Fetch => ("fetch", &[]),
             Verb::Rollback => ("rollback", &[]),
             Verb::Prune => ("prune", &[]),
             Verb::Repair => ("verify", &["--repair"]),

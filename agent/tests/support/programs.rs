@@ -165,6 +165,14 @@ impl Site {
         command
     }
 
+    /// `reclone fetch` of this store into this pool.
+    pub fn fetch(&self) -> Command {
+        let mut command = self.verb("fetch");
+        command.arg("--store").arg(&self.store);
+        command.arg("--key").arg(self.public_key());
+        command
+    }
+
     /// `reclone VERB --pool …`.
     pub fn verb(&self, verb: &str) -> Command {
         let mut command = reclone();

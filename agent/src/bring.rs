@@ -1,0 +1,211 @@
+//! A generation on its way from the store into `staging/`: manifest, plan, transfer, image. Syncs and commits nothing.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use log::{info, warn};
+use reclone_format::{Head, PublicKey};
+
+use crate::bases::Bases;
+use crate::error::{Error, Result};
+use crate::fetch::{Transfer, Watcher};
+use crate::held::HeldObjects;
+use crate::manifest::{has_id, open_manifest, write_image};
+use crate::memory;
+use crate::plain_root;
+use crate::pool::{Lock, Pool, list};
+use crate::prune;
+use crate::stage::Staging;
+use crate::state::State;
+use crate::store::Store;
+use crate::sync::{MARGIN, mib};
+use crate::wanted::Wanted;
+use crate::way::{Figures, Finder, Work, may_be_avoided};
+
+/// Fewer bytes than this say little about the line.
+const MEASURABLE: u64 = 1 << 20;
+
+/// What is to be brought, from where and to where.
+pub struct Bring<'a> {
+    /// Where to.
+    pub pool: &'a Pool,
+    /// The right to change it.
+    pub lock: &'a Lock,
+    /// Where from.
+    pub store: &'a dyn Store,
+    /// Who must have signed the heads of generations between.
+    pub key: &'a PublicKey,
+    /// What is to be brought.
+    pub head: &'a Head,
+    /// What the pool has.
+    pub state: &'a State,
+    /// Where files may be that a first clone need not fetch.
+    pub plain_root: Option<&'a Path>,
+    /// Who is told of the progress.
+    pub watcher: &'a dyn Watcher,
+}
+
+impl Bring<'_> {
+    /// Stages the generation completely. After an error, what was staged helps the next run.
+    pub fn stage(&self) -> Result<(Staging, Figures)> {
+        if let Some(staging) = self.staged()? {
+            info!("everything is staged already");
+            return Ok((staging, Figures::default()));
+        }
+        let staging = self.open_staging()?;
+        let finder = self.finder();
+        let mut bases = finder.bases();
+        let mut plan = || {
+            let way = finder.find(&mut bases, &staging.manifest())?;
+            let take = |wanted: &Wanted| self.take(wanted, &staging);
+            finder.plan(&bases, &staging.manifest(), Some(way), take)
+        };
+        let mut work = plan()?;
+        if self.make_room(finder.space(&work))? {
+            // What was removed may be wanted now.
+            work = plan()?;
+            self.make_room(finder.space(&work))?;
+        }
+        let figures = self.fetch(&finder, work, &staging, &bases)?;
+        info!(
+            "fetched {} objects, {}, as {}",
+            figures.objects,
+            mib(figures.content),
+            mib(figures.transfer)
+        );
+        write_image(&staging.manifest(), &staging.image())?;
+        Ok((staging, figures))
+    }
+
+    fn finder(&self) -> Finder<'_> {
+        Finder {
+            pool: self.pool,
+            state: self.state,
+            store: self.store,
+            key: self.key,
+            head: self.head,
+            looks: false,
+        }
+    }
+
+    /// Takes what is here already: of an interrupted sync, and of the plain root.
+    fn take(&self, wanted: &Wanted, staging: &Staging) -> Result<()> {
+        let (objects, bytes) = staging.take_over(wanted)?;
+        if objects > 0 {
+            info!(
+                "took over {objects} objects, {}, of an interrupted sync",
+                mib(bytes)
+            );
+        }
+        if let Some(root) = self.plain_root.filter(|_| self.state.current.is_none()) {
+            let manifest = open_manifest(&staging.manifest(), self.head)?;
+            let (objects, bytes) = plain_root::take_from(root, manifest, wanted, staging)?;
+            info!(
+                "took {objects} objects, {}, from {}",
+                mib(bytes),
+                root.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// What an earlier run staged, if that is all that is needed. It was synced, so it is not read again.
+    fn staged(&self) -> Result<Option<Staging>> {
+        let Some(staging) = Staging::ready(self.pool, &self.head.manifest.id)? else {
+            return Ok(None);
+        };
+        if !has_id(&staging.manifest(), &self.head.manifest.id)? || !staging.image().exists() {
+            return Ok(None);
+        }
+        let held = HeldObjects::of(self.pool, self.state);
+        let manifest = open_manifest(&staging.manifest(), self.head)?;
+        let wanted = Wanted::of_manifest(manifest, |object| held.has(&object.id))
+            .map_err(Error::published("manifest"))?;
+        Ok(staging.is_all_of(&wanted)?.then_some(staging))
+    }
+
+    /// The staging folder, on a disk that can take a manifest.
+    fn open_staging(&self) -> Result<Staging> {
+        let staging = Staging::open(self.pool)?;
+        let room = self.make_room(self.head.manifest.size);
+        if room.is_err() && !list(&staging.objects())?.is_empty() {
+            // It may be what fills the disk, and no longer be wanted.
+            warn!("removing what an interrupted sync left");
+            staging.clear()?;
+            let staging = Staging::open(self.pool)?;
+            self.make_room(self.head.manifest.size)?;
+            return Ok(staging);
+        }
+        room.map(|_| staging)
+    }
+
+    /// Fetches what was planned; where delta packs or bases turn out not to be right, what is left without them.
+    fn fetch(
+        &self,
+        finder: &Finder,
+        work: Work,
+        staging: &Staging,
+        bases: &Bases,
+    ) -> Result<Figures> {
+        let mut figures = work.figures;
+        let (started, before) = (Instant::now(), self.store.traffic().bytes);
+        let based = work.plan.has_bases();
+        match self.transfer(work, staging, bases) {
+            Err(error) if based && may_be_avoided(&error) => {
+                let take = |wanted: &Wanted| staging.take_over(wanted).map(drop);
+                let rest = match finder.plan(bases, &staging.manifest(), None, take) {
+                    Err(Error::Absent(_)) => return Err(error),
+                    planned => planned?,
+                };
+                warn!("{error}: fetching the rest without deltas");
+                figures.transfer += rest.figures.transfer;
+                self.transfer(rest, staging, bases)?;
+            }
+            done => done?,
+        }
+        let bytes = self.store.traffic().bytes - before;
+        let rate = bytes as f64 / started.elapsed().as_secs_f64().max(0.001);
+        if bytes >= MEASURABLE
+            && let Err(error) = self.pool.note_rate(rate as u64)
+        {
+            warn!("{error}");
+        }
+        Ok(figures)
+    }
+
+    fn transfer(&self, mut work: Work, staging: &Staging, bases: &Bases) -> Result<()> {
+        let transfer = Transfer {
+            store: self.store,
+            bases,
+            staging,
+            wanted: &work.wanted,
+            memory: memory::limit(),
+            watcher: self.watcher,
+        };
+        transfer.run(&mut work.plan)?;
+        for object in &work.between {
+            let path = staging.object(&object.id);
+            fs::remove_file(&path).map_err(Error::system("can not remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the disk can take `size` bytes. Whether old generations had to go for that.
+    fn make_room(&self, size: u64) -> Result<bool> {
+        let needed = size.saturating_add(MARGIN);
+        if self.pool.free()? >= needed {
+            return Ok(false);
+        }
+        warn!("the disk is short of space: removing what no generation needs");
+        prune::prune(self.pool, self.lock)?;
+        match self.pool.free()? {
+            free if free < needed => Err(Error::Full {
+                path: self.pool.root().into(),
+                needed: needed >> 20,
+                free: free >> 20,
+            }),
+            _ => Ok(true),
+        }
+    }
+}
