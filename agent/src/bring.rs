@@ -98,7 +98,10 @@ impl Bring<'_> {
                 mib(bytes)
             );
         }
-        if let Some(root) = self.plain_root.filter(|_| self.state.current.is_none()) {
+        // A disk that is too small should be told before it is full.
+        let has_room = self.pool.free()? >= wanted.open().1.saturating_add(MARGIN);
+        let is_first = self.state.current.is_none() && has_room;
+        if let Some(root) = self.plain_root.filter(|_| is_first) {
             let manifest = open_manifest(&staging.manifest(), self.head)?;
             let (objects, bytes) = plain_root::take_from(root, manifest, wanted, staging)?;
             info!(
