@@ -205,7 +205,7 @@ fn status_tells_what_the_pool_holds() {
     assert_eq!(
         format!("{digits}N s ago{end}"),
         "pool:       POOL\nmodel:      test\ncurrent:    generation 1 (2 entries)\nprevious:   generation 2 (3 entries)\n\
-         refused:    generation 2, rolled back here\nstore:      STORE\nlast sync:  N s ago (serial 2)\n\
+         refused:    generation 2, rolled back here\nstore:      STORE\nlast sync:  N s ago (serial 3)\n\
          staging:    an interrupted sync, which the next one takes over\n"
     );
     let status = site.status();
@@ -242,7 +242,7 @@ fn status_tells_what_the_pool_holds() {
             &status["trial"],
             &status["serial"]
         ],
-        [1, 2, 2, 0, 2]
+        [1, 2, 2, 0, 3]
     );
     assert_eq!(status["store"].as_str(), Some(&*store));
 }
