@@ -10,25 +10,13 @@ mod programs;
 #[path = "../support/tree_compare.rs"]
 mod tree_compare;
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mounts::{Mount, is_root};
+use mounts::{ext4, is_root};
 use programs::{Site, succeed};
 use tree_compare::{differences, look};
-
-/// A new ext4 file system with large xattrs, mounted.
-fn ext4(folder: &Path, mib: u64) -> Mount {
-    let image = folder.join("disk");
-    File::create(&image).unwrap().set_len(mib << 20).unwrap();
-    let mut mkfs = Command::new("mkfs.ext4");
-    succeed(
-        mkfs.args(["-q", "-N", "40000", "-O", "ea_inode"])
-            .arg(&image),
-    );
-    Mount::new("ext4", &image, "loop", &folder.join("mounted"))
-}
 
 #[test]
 fn a_clone_shows_everything_that_a_linux_tree_can_hold() {

@@ -50,6 +50,35 @@ impl Drop for Mount {
     }
 }
 
+/// A new ext4 file system with large xattrs below `folder`, mounted.
+pub fn ext4(folder: &Path, mib: u64) -> Mount {
+    disk(
+        folder,
+        mib,
+        &["mkfs.ext4", "-q", "-N", "40000", "-O", "ea_inode"],
+    )
+}
+
+/// A new xfs file system below `folder`, mounted.
+pub fn xfs(folder: &Path, mib: u64) -> Mount {
+    disk(folder, mib.max(300), &["mkfs.xfs", "-q"])
+}
+
+/// A new file system below `folder`, made with this command and mounted.
+fn disk(folder: &Path, mib: u64, mkfs: &[&str]) -> Mount {
+    let image = folder.join("disk");
+    let file = std::fs::File::create(&image).unwrap();
+    file.set_len(mib << 20).unwrap();
+    let output = Command::new(mkfs[0])
+        .args(&mkfs[1..])
+        .arg(&image)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let kind = mkfs[0].trim_start_matches("mkfs.");
+    Mount::new(kind, &image, "loop", &folder.join("mounted"))
+}
+
 /// Whether this is root; says so where it is not.
 pub fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
