@@ -29,6 +29,7 @@ use crate::pool::Pool;
 use crate::session;
 use crate::state::{Generation, State};
 use crate::sys::mount;
+use crate::thaw::{self, Thawed};
 
 use disk::Disk;
 use log::BootLog;
@@ -136,9 +137,9 @@ fn boot_from(disk: &Disk, places: &Places, config: &Config, started: Instant) ->
         warn!("the disk can not be written to: this boot keeps nothing");
     }
     handover::link_pool(&places.own().join("pool"), &path)?;
-    let (pool, failure) = match writable {
+    let (pool, thawed, failure) = match writable {
         true => prepare(&path, places, config)?,
-        false => (Pool::open(&path)?, None),
+        false => (Pool::open(&path)?, None, None),
     };
     let state = pool.state()?;
     let candidates = candidates(&state, config.mode);
@@ -148,9 +149,13 @@ fn boot_from(disk: &Disk, places: &Places, config: &Config, started: Instant) ->
     if writable && let Err(error) = keep::adopt(&pool, disk.path()) {
         warn!("{error}");
     }
-    let generation = root::assemble(&pool, &candidates, places)?;
+    let resumed = thawed.and_then(|thawed| root::resume(&pool, thawed, places));
+    let generation = match resumed {
+        Some(generation) => generation,
+        None => root::assemble(&pool, &candidates, places)?,
+    };
     let later = failure.as_ref().is_some_and(may_pass);
-    if let Err(error) = hand_over(places, &pool, later) {
+    if let Err(error) = hand_over(places, config, &pool, later) {
         warn!("{error}: the running system goes without");
     }
     let seconds = started.elapsed().as_secs_f64();
@@ -175,24 +180,34 @@ fn pool_home(disk: &Disk, places: &Places, config: &Config) -> Result<PathBuf> {
 }
 
 /// Ends the last session and brings the pool up to date as far as possible; what kept it from that comes second.
-fn prepare(path: &Path, places: &Places, config: &Config) -> Result<(Pool, Option<Error>)> {
+/// The session of a thawed clone goes on instead, and nothing is brought.
+fn prepare(
+    path: &Path,
+    places: &Places,
+    config: &Config,
+) -> Result<(Pool, Option<Thawed>, Option<Error>)> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::system("can not make the folder", parent))?;
     }
     let pool = Pool::create(path)?;
+    let thawed = thaw::begin_boot(&pool, config.mode);
     if let Err(error) = turn_over(&pool, config.mode) {
         warn!("{error}");
+    }
+    if thawed.is_some() {
+        info!("thawed: no new generation is taken");
+        return Ok((pool, thawed, None));
     }
     let failure = catch_up::catch_up(&pool, config, places).err();
     if let Some(failure) = &failure {
         warn!("{failure}");
     }
-    Ok((pool, failure))
+    Ok((pool, None, failure))
 }
 
 /// Leaves in `/run` what the running system needs. The root is there already: nothing here may keep it from booting.
-fn hand_over(places: &Places, pool: &Pool, sync_later: bool) -> Result<()> {
-    handover::write_units(&places.run, pool.root())?;
+fn hand_over(places: &Places, config: &Config, pool: &Pool, sync_later: bool) -> Result<()> {
+    handover::write_units(&places.run, pool.root(), config)?;
     let folder = places.config.parent().unwrap_or(Path::new("/"));
     let copy = handover::keep_configuration(&places.run, folder)?;
     if sync_later {
@@ -231,7 +246,12 @@ fn turn_over(pool: &Pool, mode: Mode) -> Result<()> {
     match mode {
         Mode::Reset { forget: true } => {
             let forgotten = keep::forget(pool);
-            session::end_idle(pool).and(forgotten)
+            let ended = session::end_idle(pool).map(drop).and(forgotten);
+            session::remove_ended(pool).map(drop).and(ended)
+        }
+        Mode::Reset { forget: false } => {
+            keep::end_sessions(pool)?;
+            session::remove_ended(pool).map(drop)
         }
         _ => keep::end_sessions(pool).map(drop),
     }

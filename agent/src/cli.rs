@@ -1,8 +1,16 @@
 //! The command line: verbs and options, as argh reads them. What they mean is the business of [`crate::run`].
 
+mod session;
+mod tree;
+
 use std::path::PathBuf;
 
 use argh::FromArgs;
+
+pub use session::{
+    Freeze, Session, SessionDiff, SessionDrop, SessionList, SessionRecover, SessionVerb, Thaw,
+};
+pub use tree::{Diff, Restore};
 
 /// Restores this machine to the model's newest generation. Every verb works at boot, in the rescue shell and, as root,
 /// on any folder.
@@ -12,12 +20,13 @@ use argh::FromArgs;
     error_code(0, "done"),
     error_code(1, "a system call failed; the message names the file"),
     error_code(2, "wrong command line or configuration"),
-    error_code(3, "no pool, or no such generation in it"),
+    error_code(3, "no pool, or no such generation, session or path in it"),
     error_code(4, "the store could not be reached"),
     error_code(5, "what the store has was refused: signature, serial, model, format"),
     error_code(6, "the disk is full"),
     error_code(7, "another reclone works on the pool"),
-    error_code(8, "the pool is damaged")
+    error_code(8, "the pool is damaged"),
+    error_code(9, "what was compared differs")
 )]
 pub struct Arguments {
     /// print the version and exit
@@ -48,6 +57,16 @@ pub enum Verb {
     Boot(Boot),
     /// see [`Status`]
     Status(Status),
+    /// see [`Diff`]
+    Diff(Diff),
+    /// see [`Restore`]
+    Restore(Restore),
+    /// see [`Session`]
+    Session(Session),
+    /// see [`Thaw`]
+    Thaw(Thaw),
+    /// see [`Freeze`]
+    Freeze(Freeze),
     /// see [`Verify`]
     Verify(Verify),
     /// see [`Rollback`]
@@ -174,6 +193,9 @@ pub struct Verify {
     /// fetch what is damaged again
     #[argh(switch)]
     pub repair: bool,
+    /// as one JSON object
+    #[argh(switch)]
+    pub json: bool,
     /// the store; without it, that of the configuration or of the last sync
     #[argh(option)]
     pub store: Option<String>,
@@ -209,11 +231,17 @@ pub struct Reset {
     pub forget: bool,
 }
 
-/// Remove what neither the current nor the previous generation needs, and ended sessions.
+/// Remove what neither the current nor the previous generation needs, and ended sessions that are too many.
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "prune")]
 pub struct Prune {
     /// the pool
     #[argh(option)]
     pub pool: Option<PathBuf>,
+    /// how many ended sessions stay
+    #[argh(option)]
+    pub sessions: Option<u32>,
+    /// how much of the disk they may take: `10%`, or a size such as `500M`
+    #[argh(option)]
+    pub sessions_space: Option<String>,
 }

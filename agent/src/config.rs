@@ -67,6 +67,29 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// An HTTP proxy.
     pub proxy: Option<String>,
+    /// How many ended sessions stay.
+    pub sessions: u32,
+    /// How much of the disk they may take.
+    pub sessions_space: Space,
+}
+
+/// A part of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// Bytes.
+    Bytes(u64),
+    /// Of a hundred parts.
+    Percent(u8),
+}
+
+/// As the configuration has it.
+impl fmt::Display for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Space::Bytes(bytes) => write!(f, "{bytes}"),
+            Space::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
 }
 
 impl Default for Config {
@@ -84,6 +107,8 @@ impl Default for Config {
             pin: None,
             token_file: None,
             proxy: None,
+            sessions: 3,
+            sessions_space: Space::Percent(10),
         }
     }
 }
@@ -173,7 +198,8 @@ impl Config {
         Ok(())
     }
 
-    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+    /// Takes over one key.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         if value.is_empty() {
             return Err(format!("`{key}` has no value"));
         }
@@ -191,6 +217,8 @@ impl Config {
             "pin" => self.pin = text,
             "token-file" => self.token_file = Some(value.into()),
             "proxy" => self.proxy = text,
+            "sessions" => self.sessions = count(value)?,
+            "sessions-space" => self.sessions_space = space(value)?,
             _ => return Err(format!("`{key}` is not a key that this version knows")),
         }
         Ok(())
@@ -204,6 +232,39 @@ fn seconds(value: &str) -> Result<Duration, String> {
             "`{value}` is not a number of seconds between 1 and 604800"
         )),
     }
+}
+
+fn count(value: &str) -> Result<u32, String> {
+    match value.parse() {
+        Ok(count @ 0..=1000) => Ok(count),
+        _ => Err(format!("`{value}` is not a number between 0 and 1000")),
+    }
+}
+
+/// `10%`, or a number of bytes with K, M, G or T behind it.
+fn space(value: &str) -> Result<Space, String> {
+    let bad = || {
+        format!("`{value}` is neither a part of the disk, as in `10%`, nor a size, as in `500M`")
+    };
+    if let Some(percent) = value.strip_suffix('%') {
+        return match percent.parse() {
+            Ok(percent @ 0..=100) => Ok(Space::Percent(percent)),
+            _ => Err(bad()),
+        };
+    }
+    let (digits, shift) = match value.find(|letter: char| !letter.is_ascii_digit()) {
+        None => (value, 0),
+        Some(end) => match &value[end..] {
+            "K" => (&value[..end], 10),
+            "M" => (&value[..end], 20),
+            "G" => (&value[..end], 30),
+            "T" => (&value[..end], 40),
+            _ => return Err(bad()),
+        },
+    };
+    let number: u64 = digits.parse().map_err(|_| bad())?;
+    let bytes = number.checked_mul(1 << shift).ok_or_else(bad)?;
+    Ok(Space::Bytes(bytes))
 }
 
 /// A path below the top of the root file system. `..` could lead out of the disk and into the initramfs.

@@ -66,6 +66,22 @@ pub enum Error {
     /// There is no generation to go back to.
     #[error("The pool {0} keeps no previous generation to go back to")]
     NoPrevious(PathBuf),
+    /// The generation has no such path.
+    #[error("Generation {generation} has no {path}: `reclone diff` tells what was added since")]
+    NoPath {
+        /// The path.
+        path: String,
+        /// The generation.
+        generation: u64,
+    },
+    /// The pool has nothing of that name.
+    #[error("The pool {pool} has no {what}")]
+    Unknown {
+        /// What was asked for.
+        what: String,
+        /// The pool.
+        pool: PathBuf,
+    },
     /// There is no pool.
     #[error("There is no pool at {0}: mount the disk that holds it, or name it with --pool")]
     NoPool(PathBuf),
@@ -110,6 +126,9 @@ pub enum Error {
         /// How many.
         count: usize,
     },
+    /// What was compared is not the same.
+    #[error("{0} paths differ")]
+    Differs(usize),
     /// The command line or the configuration lacks something or contradicts itself.
     #[error("{0}")]
     Usage(String),
@@ -130,7 +149,11 @@ impl Error {
     pub fn exit_status(&self) -> u8 {
         match self {
             Error::Usage(_) => 2,
-            Error::NoGeneration(_) | Error::NoPrevious(_) | Error::NoPool(_) => 3,
+            Error::NoGeneration(_)
+            | Error::NoPrevious(_)
+            | Error::NoPool(_)
+            | Error::NoPath { .. }
+            | Error::Unknown { .. } => 3,
             // The store gave something, and it was not what it has to be.
             Error::Store(error)
                 if matches!(error.kind(), store::Kind::Corrupt | store::Kind::Short) =>
@@ -148,6 +171,7 @@ impl Error {
             Error::System { .. } if self.is_full_disk() => 6,
             Error::Busy(_) => 7,
             Error::Damaged { .. } | Error::BadState { .. } | Error::Unsound { .. } => 8,
+            Error::Differs(_) => 9,
             Error::System { .. } => 1,
         }
     }

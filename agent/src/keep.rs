@@ -58,6 +58,12 @@ fn is_real(root: &Path, folder: &Path) -> bool {
         })
 }
 
+/// Whether a path, relative to the top of the tree, is that of a file that makes a clone itself.
+pub fn is_kept(path: &Path) -> bool {
+    FILES.iter().any(|file| path == Path::new(file))
+        || path.parent() == Some(Path::new(HOST_KEYS)) && is_host_key(path)
+}
+
 fn is_host_key(path: &Path) -> bool {
     let name = path
         .file_name()

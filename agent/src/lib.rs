@@ -38,6 +38,18 @@ pub mod way;
 pub mod assemble;
 pub mod keep;
 pub mod session;
+pub mod thaw;
+
+// a part of a tree, made exact in a running system
+pub mod aside;
+pub mod build;
+pub mod compare;
+pub mod hooks;
+pub mod place;
+pub mod restore;
+pub mod running;
+pub mod tree;
+pub mod view;
 
 // care for the pool
 pub mod prune;

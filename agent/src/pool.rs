@@ -220,6 +220,13 @@ impl Pool {
         text.trim().parse().ok().filter(|rate| *rate > 0)
     }
 
+    /// Bytes that the pool's file system has in all.
+    pub fn capacity(&self) -> Result<u64> {
+        let stat = nix::sys::statvfs::statvfs(&self.root)
+            .map_err(Error::system("can not ask for the size of", &self.root))?;
+        Ok(stat.blocks() * stat.fragment_size())
+    }
+
     /// Notes that the store was asked just now. Not synced: after a power cut the time may be an older one.
     pub fn note_sync(&self) -> Result<()> {
         let path = self.log().join("last-sync");

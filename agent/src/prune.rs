@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::keep;
 use crate::manifest::{has_id, objects_of};
 use crate::pool::{Lock, Pool, list};
-use crate::session;
+use crate::session::{self, Cap};
 use crate::sys::loop_device::{BackingFile, backing_files};
 use crate::verify::image_is_whole;
 
@@ -29,12 +29,18 @@ pub struct Pruned {
     pub sessions: u64,
 }
 
-/// Removes all but the current and the previous generation and those that are mounted, and every session that nobody is in,
-/// once what the clone keeps of it is saved. Syncs nothing else: what power brings back is removed the next time.
-pub fn prune(pool: &Pool, _: &Lock) -> Result<Pruned> {
+/// Removes all that [`prune_within`] does, and every session that ended.
+pub fn prune(pool: &Pool, lock: &Lock) -> Result<Pruned> {
+    prune_within(pool, lock, &Cap::NONE)
+}
+
+/// Removes all but the current and the previous generation and those that are mounted, and ends every session that nobody is in,
+/// once what the clone keeps of it is saved. Of the ended ones stay as many as `cap` says. Syncs nothing else: what power brings
+/// back is removed the next time.
+pub fn prune_within(pool: &Pool, _: &Lock, cap: &Cap) -> Result<Pruned> {
     // What the last sessions left makes room for what is saved of those that end now.
     let mut pruned = Pruned {
-        sessions: session::remove_ended(pool)?,
+        sessions: session::trim_ended(pool, cap)?,
         ..Pruned::default()
     };
     let needed = Needed::of(pool)?;
@@ -56,7 +62,7 @@ pub fn prune(pool: &Pool, _: &Lock) -> Result<Pruned> {
     if let Err(error) = keep::end_sessions(pool) {
         warn!("{error}");
     }
-    pruned.sessions += session::remove_ended(pool)?;
+    pruned.sessions += session::trim_ended(pool, cap)?;
     Ok(pruned)
 }
 

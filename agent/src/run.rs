@@ -1,11 +1,15 @@
 //! Verb by verb: options and configuration become calls. Results go to standard output, everything else to the log.
 
+mod restore;
+mod session;
+
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
+use serde_json::json;
 
 use crate::cli::{self, Verb};
 use crate::config::{CONFIG_FILE, Config, Key};
@@ -16,11 +20,11 @@ use crate::network;
 use crate::pool::Pool;
 use crate::preview::{PreviewOptions, preview};
 use crate::progress::TerminalProgress;
-use crate::session::Session;
+use crate::session::{Cap, Session, remove_ended};
 use crate::store::Limited;
 use crate::sync::{Goal, Outcome, Report, SyncOptions, mib, sync};
 use crate::sys::mount::in_initramfs;
-use crate::{assemble, boot, keep, prune, repair, rollback, status, verify};
+use crate::{assemble, boot, keep, prune, repair, rollback, status, thaw, verify};
 
 /// Where a clone that runs finds its pool.
 pub const RUNNING_POOL: &str = "/run/reclone/pool";
@@ -39,6 +43,11 @@ pub fn run(verb: Verb) -> Result<()> {
         Verb::Assemble(options) => run_assemble(&options),
         Verb::Boot(options) => boot::boot(&options.root),
         Verb::Status(options) => run_status(&options),
+        Verb::Diff(options) => restore::run_diff(&options),
+        Verb::Restore(options) => restore::run_restore(&options),
+        Verb::Session(options) => session::run_session(&options),
+        Verb::Thaw(options) => session::run_thaw(&options),
+        Verb::Freeze(options) => session::run_freeze(&options),
         Verb::Verify(options) => run_verify(&options),
         Verb::Rollback(options) => run_rollback(&options),
         Verb::Reset(options) => run_reset(&options),
@@ -118,6 +127,10 @@ fn run_sync(options: &cli::Sync) -> Result<()> {
         });
     }
     let pool = Pool::create(&pool)?;
+    if let Some(refusal) = session::refusal(&pool) {
+        println!("{refusal}");
+        return Ok(());
+    }
     let watcher = watcher();
     let report = with_network(&follow, deadline, || {
         let plain_root = options.plain_root.as_deref();
@@ -239,6 +252,9 @@ fn run_assemble(options: &cli::Assemble) -> Result<()> {
         Some(path) => Some(Session::open(path)?),
         None => Some(Session::create(&pool)?),
     };
+    if let Some(session) = &session {
+        session.begin_over(&generation)?;
+    }
     assemble::assemble(&pool, &generation, session.as_ref(), &options.target)?;
     println!(
         "generation {} is mounted at {}",
@@ -278,18 +294,21 @@ fn run_verify(options: &cli::Verify) -> Result<()> {
         // Without damage there is no need for a store.
         let damage = verify::verify(&pool, &*watcher)?;
         if damage.count() > 0 {
-            report_damage(&pool, &damage);
+            report_damage(&pool, &damage, options.json);
             let follow = follow(&pool, options.store.as_ref(), options.key.as_ref(), None)?;
             with_network(&follow, None, || {
                 repair::mend_all(&pool, &follow, damage, &lock, &*watcher)
             })?;
-            println!("all damage is mended");
+            if !options.json {
+                println!("all damage is mended");
+            }
             return Ok(());
         }
     }
     let damage = verify::verify(&pool, &*watcher)?;
-    report_damage(&pool, &damage);
+    report_damage(&pool, &damage, options.json);
     match damage.count() {
+        0 if options.json => {}
         0 => println!("{} objects are whole", damage.checked),
         count => {
             return Err(Error::Unsound {
@@ -301,11 +320,12 @@ fn run_verify(options: &cli::Verify) -> Result<()> {
     Ok(())
 }
 
-fn report_damage(pool: &Pool, damage: &verify::Damage) {
-    damage
-        .describe(pool)
-        .iter()
-        .for_each(|line| println!("{line}"));
+fn report_damage(pool: &Pool, damage: &verify::Damage, json: bool) {
+    let lines = damage.describe(pool);
+    match json {
+        true => println!("{}", json!({ "objects": damage.checked, "damage": lines })),
+        false => lines.iter().for_each(|line| println!("{line}")),
+    }
 }
 
 fn run_rollback(options: &cli::Rollback) -> Result<()> {
@@ -332,7 +352,9 @@ fn run_reset(options: &cli::Reset) -> Result<()> {
         if options.forget {
             keep::forget(&pool)?;
         }
-        let ended = keep::end_sessions(&pool)?;
+        thaw::freeze(&pool, &lock)?;
+        keep::end_sessions(&pool)?;
+        let ended = remove_ended(&pool)?;
         info!("{ended} sessions are dropped");
         let damage = verify::verify(&pool, &*watcher)?;
         repair::mend_all(&pool, &follow, damage, &lock, &*watcher)
@@ -348,7 +370,13 @@ fn run_reset(options: &cli::Reset) -> Result<()> {
 fn run_prune(options: &cli::Prune) -> Result<()> {
     let pool = open_pool(options.pool.as_ref())?;
     let lock = pool.lock()?;
-    let pruned = prune::prune(&pool, &lock)?;
+    let mut config = read_config();
+    config.sessions = options.sessions.unwrap_or(config.sessions);
+    if let Some(space) = &options.sessions_space {
+        config.set("sessions-space", space).map_err(Error::Usage)?;
+    }
+    let cap = Cap::of(&config, &pool)?;
+    let pruned = prune::prune_within(&pool, &lock, &cap)?;
     println!(
         "removed {} generations, {} objects ({}), {} sessions",
         pruned.generations,

@@ -1,16 +1,26 @@
 //! Sessions: what was written since boot. A session begins empty; at the next boot it is set aside with one rename,
-//! whatever its size, and removed later, in the background.
+//! whatever its size. A few that ended stay; the others are removed later, in the background.
+
+mod ended;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::error::{Error, Result};
-use crate::pool::{Pool, list, make_dir, make_own_dir, remove_any};
+use crate::pool::{Pool, create_new, list, make_dir, make_own_dir, remove_any};
+use crate::state::Generation;
 use crate::sys::xattr;
+use crate::thaw;
 
 /// The folder of sessions that are over, below the others.
 const ENDED: &str = "ended";
+/// The generation that a session is over, in its folder: number, manifest id and entries.
+const GENERATION: &str = "generation";
+
+pub use ended::{Cap, Size, ended, find_ended, remove_ended, trim_ended};
 
 /// A folder with the two that an overlay needs.
 #[derive(Clone, Debug)]
@@ -39,6 +49,28 @@ impl Session {
         unreachable!("the names never end")
     }
 
+    /// The session whose upper layer this is.
+    pub fn of_upper(upper: &Path) -> Option<Self> {
+        let root = upper.parent().filter(|_| upper.ends_with("upper"))?;
+        Some(Self { root: root.into() })
+    }
+
+    /// Notes which generation it is over, for whoever looks at it later. Syncs nothing.
+    pub fn begin_over(&self, generation: &Generation) -> Result<()> {
+        if self.generation().as_ref() == Some(generation) {
+            return Ok(());
+        }
+        let path = self.root.join(GENERATION);
+        let write = || writeln!(create_new(&path)?, "{generation}");
+        write().map_err(Error::system("can not write", &path))
+    }
+
+    /// The generation that it is over. What was written by an older program does not say.
+    pub fn generation(&self) -> Option<Generation> {
+        let text = fs::read_to_string(self.root.join(GENERATION)).ok()?;
+        text.strip_suffix('\n')?.parse().ok()
+    }
+
     /// Where it is.
     pub fn root(&self) -> &Path {
         &self.root
@@ -54,21 +86,41 @@ impl Session {
         self.root.join("work")
     }
 
-    /// Sets this session aside, which nobody is in. On a disk that is too full even for that, it is removed at once.
+    /// Sets this session aside, which nobody is in, under the next number. On a disk that is too full even for that, it is
+    /// removed at once.
     pub fn end(&self, pool: &Pool) -> Result<()> {
-        let ended = pool.sessions().join(ENDED);
-        let name = self.root.file_name().unwrap_or_default().to_string_lossy();
-        // A name that was used before, such as a container's, gets a number.
-        let names = (1..).map(|n| ended.join(format!("{name}.{n}")));
-        let free = names.into_iter().find(|path| !path.exists());
-        let target = free.unwrap_or_else(|| ended.join(name.as_ref()));
-        let moved = make_own_dir(&ended).and_then(|()| {
+        let folder = pool.sessions().join(ENDED);
+        let moved = make_own_dir(&folder).and_then(|()| {
+            let last = ended(pool)?.iter().filter_map(Session::number).max();
+            let target = folder.join((last.unwrap_or(0) + 1).to_string());
+            // When that was, is only for people.
+            let _ = create_new(&self.root.join(ENDED));
             fs::rename(&self.root, target).map_err(Error::system("can not move", &self.root))
         });
         match moved {
             Err(error) if error.is_full_disk() => remove_any(&self.root),
             moved => moved,
         }
+    }
+
+    /// The number that it got when it ended.
+    pub fn number(&self) -> Option<u64> {
+        self.name().parse().ok()
+    }
+
+    /// The name of its folder.
+    pub fn name(&self) -> String {
+        let name = self.root.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
+    /// When it began and when it ended, by the machine's clock.
+    pub fn times(&self) -> (Option<SystemTime>, Option<SystemTime>) {
+        let time = |name| {
+            let found = fs::symlink_metadata(self.root.join(name));
+            found.and_then(|it| it.modified()).ok()
+        };
+        (time(GENERATION), time(ENDED))
     }
 
     /// Removes all that was written outside of the top folder `stays`. Takes time with its size.
@@ -125,10 +177,16 @@ pub fn idle(pool: &Pool) -> Result<Vec<Session>> {
         return Ok(Vec::new());
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    // It goes on at the next boot.
+    let thawed = thaw::read(pool).map(|thaw| thaw.session);
     let mut found = Vec::new();
     for root in list(&pool.sessions())? {
         let name = root.file_name().unwrap_or_default().to_string_lossy();
-        if name != ENDED && is_folder(&root) && !mounts.contains(&format!("sessions/{name}/upper"))
+        let goes_on = thawed.as_deref() == Some(&*name);
+        if name != ENDED
+            && !goes_on
+            && is_folder(&root)
+            && !mounts.contains(&format!("sessions/{name}/upper"))
         {
             let changed = fs::metadata(&root).and_then(|metadata| metadata.modified());
             found.push((changed.ok(), Session { root }));
@@ -144,17 +202,4 @@ pub fn end_idle(pool: &Pool) -> Result<usize> {
     let idle = idle(pool)?;
     idle.iter().try_for_each(|session| session.end(pool))?;
     Ok(idle.len())
-}
-
-/// Removes the sessions that were set aside. Takes time with their size.
-pub fn remove_ended(pool: &Pool) -> Result<u64> {
-    let ended = pool.sessions().join(ENDED);
-    if !is_folder(&pool.sessions()) || !is_folder(&ended) {
-        return Ok(0);
-    }
-    let sessions = list(&ended)?;
-    sessions
-        .iter()
-        .try_for_each(|session| remove_any(session))?;
-    Ok(sessions.len() as u64)
 }

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::pool::{Pool, list, make_own_dir, remove_any, remove_dir};
 use crate::wanted::Wanted;
 
-use sparse_file::SparseFile;
+pub use sparse_file::SparseFile;
 
 /// The file that says that everything is staged and synced.
 const READY: &str = "ready";

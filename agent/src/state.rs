@@ -2,7 +2,8 @@
 //!
 //! A few lines of text, the last one an XXH3 checksum that finds damage, not malice.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
 
 use reclone_format::{Error as FormatError, ObjectId};
 use xxhash_rust::xxh3::xxh3_64;
@@ -24,6 +25,24 @@ pub struct Generation {
     pub manifest: ObjectId,
     /// The entries of its manifest.
     pub entries: u32,
+}
+
+/// As a line of a record has it: number, manifest id, entries.
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.number, self.manifest, self.entries)
+    }
+}
+
+impl FromStr for Generation {
+    type Err = FormatError;
+
+    fn from_str(text: &str) -> Result<Self, FormatError> {
+        generation(text).ok_or_else(|| FormatError::Malformed {
+            structure: "generation",
+            reason: "it is not `NUMBER MANIFEST ENTRIES`".into(),
+        })
+    }
 }
 
 /// What a pool knows about itself and its store.
@@ -58,7 +77,7 @@ impl State {
                 let _ = writeln!(text, "{key} {value}");
             }
         };
-        let generation = |it: &Generation| format!("{} {} {}", it.number, it.manifest, it.entries);
+        let generation = Generation::to_string;
         line("model", self.model.clone());
         line("serial", Some(self.serial.to_string()));
         line("head", self.head.map(|id| id.to_string()));

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::pool::Pool;
 use crate::stage::ready_generation;
 use crate::state::{Generation, State};
+use crate::thaw;
 
 /// The status as one JSON object: `null` where there is nothing to say, times in seconds since 1970.
 pub fn json(pool: &Pool) -> Result<Value> {
@@ -28,6 +29,7 @@ pub fn json(pool: &Pool) -> Result<Value> {
         "last_sync": pool.last_sync().and_then(since_epoch).map(|time| time.as_secs()),
         "staging": pool.staging().exists(),
         "staged": ready_generation(pool).map(|(number, _)| number),
+        "thawed": thaw::boots_left(pool),
         "free": pool.free()?,
     }))
 }
@@ -65,6 +67,9 @@ pub fn text(pool: &Pool, now: SystemTime) -> Result<String> {
             "an interrupted sync, which the next one takes over".into(),
         );
     }
+    if let Some(boots) = thaw::boots_left(pool) {
+        line("thawed", format!("boots to come: {boots}"));
+    }
     line("free", format!("{} MiB", pool.free()? >> 20));
     Ok(text)
 }
@@ -87,7 +92,7 @@ fn last_sync(pool: &Pool, state: &State, now: SystemTime) -> String {
 }
 
 /// A time span in its largest unit.
-fn span(time: Duration) -> String {
+pub fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0..120 => format!("{seconds} s"),

@@ -36,7 +36,8 @@ fn the_help_of_the_program_and_of_each_verb_is_the_one_written_down() {
     assert_eq!(
         verbs,
         [
-            "sync", "fetch", "assemble", "boot", "status", "verify", "rollback", "reset", "prune"
+            "sync", "fetch", "assemble", "boot", "status", "diff", "restore", "session", "thaw",
+            "freeze", "verify", "rollback", "reset", "prune"
         ]
     );
     for verb in &verbs {
@@ -231,6 +232,7 @@ fn status_tells_what_the_pool_holds() {
             "staged",
             "staging",
             "store",
+            "thawed",
             "trial"
         ]
     );

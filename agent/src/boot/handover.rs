@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::shutdown;
 
@@ -66,7 +67,7 @@ pub fn place_shutdown_program(run: &Path) -> Result<()> {
 }
 
 /// Writes the units of the running system: masks, and the removal of old sessions once the system is up.
-pub fn write_units(run: &Path, pool: &Path) -> Result<()> {
+pub fn write_units(run: &Path, pool: &Path, config: &Config) -> Result<()> {
     let units = run.join("systemd/system");
     let write = || -> io::Result<()> {
         make_folder(&units)?;
@@ -77,7 +78,10 @@ pub fn write_units(run: &Path, pool: &Path) -> Result<()> {
             make_folder(&folder)?;
             fs::write(folder.join("stays.conf"), DISK_STAYS)?;
         }
-        fs::write(units.join("reclone-prune.service"), prune_unit(run, pool))?;
+        fs::write(
+            units.join("reclone-prune.service"),
+            prune_unit(run, pool, config),
+        )?;
         want(&units, "reclone-prune.service")
     };
     write().map_err(Error::system("can not write units to", &units))
@@ -151,8 +155,10 @@ const SYNC_TIMER: &str = "[Unit]\n\
     [Timer]\n\
     OnActiveSec=60\n";
 
-fn prune_unit(run: &Path, pool: &Path) -> String {
-    let (run, pool) = (run.display(), pool.display());
+/// The configuration that counts is that of the initramfs. A unit has its own meaning for a single `%`.
+fn prune_unit(run: &Path, pool: &Path, config: &Config) -> String {
+    let (run, pool, count) = (run.display(), pool.display(), config.sessions);
+    let space = config.sessions_space.to_string().replace('%', "%%");
     format!(
         "[Unit]\n\
          Description=Removal of old sessions from the pool of reclone\n\
@@ -160,7 +166,7 @@ fn prune_unit(run: &Path, pool: &Path) -> String {
          After=multi-user.target\n\n\
          [Service]\n\
          {QUIETLY}\
-         ExecStart=-{run}/initramfs/reclone prune --pool {pool}\n"
+         ExecStart=-{run}/initramfs/reclone prune --pool {pool} --sessions {count} --sessions-space {space}\n"
     )
 }
 
@@ -188,7 +194,7 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let pool = Path::new("/run/reclone/disk/reclone");
         for _ in 0..2 {
-            write_units(run.path(), pool).unwrap();
+            write_units(run.path(), pool, &Config::default()).unwrap();
         }
         let units = run.path().join("systemd/system");
         for name in MASKED {
@@ -200,7 +206,7 @@ mod tests {
         let wanted = units.join("multi-user.target.wants/reclone-prune.service");
         let text = fs::read_to_string(wanted).unwrap();
         let program = format!(
-            "ExecStart=-{}/initramfs/reclone prune --pool /run/reclone/disk/reclone\n",
+            "ExecStart=-{}/initramfs/reclone prune --pool /run/reclone/disk/reclone --sessions 3 --sessions-space 10%%\n",
             run.path().display()
         );
         assert!(text.contains(&program), "{text}");

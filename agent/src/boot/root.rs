@@ -14,6 +14,7 @@ use crate::pool::Pool;
 use crate::session::{self, Session};
 use crate::state::Generation;
 use crate::sys::mount;
+use crate::thaw::Thawed;
 
 /// Assembles one of `candidates` at the root's place, the earlier the better, and returns it. A generation without the
 /// modules of the running kernel is taken only when none has them: it would come up without network or graphics.
@@ -58,6 +59,20 @@ pub fn assemble(pool: &Pool, candidates: &[Generation], places: &Places) -> Resu
     Ok(*generation)
 }
 
+/// Mounts the session of a thawed clone once more over its generation, and returns that; nothing where it can not be mounted.
+pub fn resume(pool: &Pool, thawed: Thawed, places: &Places) -> Option<Generation> {
+    if let Some(modules) = Modules::of_running_kernel(Path::new("/")) {
+        modules.load(Path::new("/"));
+    }
+    match mount_with(pool, &thawed.generation, &thawed.session, places) {
+        Ok(()) => Some(thawed.generation),
+        Err(error) => {
+            warn!("the session of before can not go on: {error}: this boot begins anew");
+            None
+        }
+    }
+}
+
 /// Mounts with a new session: an overlay must not meet the traces of another generation. Where the pool's disk is full
 /// even after the old sessions are gone, the session is in memory. On an error nothing stays mounted.
 fn mount_generation(pool: &Pool, generation: &Generation, places: &Places) -> Result<()> {
@@ -90,6 +105,7 @@ fn mount_with(
     places: &Places,
 ) -> Result<()> {
     let root = &places.root;
+    session.begin_over(generation)?;
     assemble::assemble(pool, generation, Some(session), root)?;
     let placed = keep::place(pool, root);
     if placed.is_err() {

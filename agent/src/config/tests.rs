@@ -20,7 +20,8 @@ fn every_key_of_the_file_is_read() {
         "# a clone of room 12\n\
          store = https://model/store\n model=lab \nkey = /etc/reclone/model.pub\n\n\
          pool = /var/reclone\r\npool-device=LABEL=pool\ntimeout = 20\nfirst-timeout = 7200\nca = /etc/reclone/ca.pem\n\
-         pin = sha256//AAAA=\ntoken-file = /etc/reclone/token\nproxy = http://proxy:3128",
+         pin = sha256//AAAA=\ntoken-file = /etc/reclone/token\nproxy = http://proxy:3128\n\
+         sessions = 5\nsessions-space = 2G",
     );
     assert_eq!(complaints, [""; 0]);
     let expected = Config {
@@ -36,6 +37,8 @@ fn every_key_of_the_file_is_read() {
         pin: Some("sha256//AAAA=".into()),
         token_file: Some("/etc/reclone/token".into()),
         proxy: Some("http://proxy:3128".into()),
+        sessions: 5,
+        sessions_space: Space::Bytes(2 << 30),
     };
     assert_eq!(config, expected);
 }
@@ -43,6 +46,18 @@ fn every_key_of_the_file_is_read() {
 #[test]
 fn a_line_that_can_not_be_used_is_named_and_left_out() {
     let cases = [
+        (
+            "sessions = many",
+            "reclone.conf:1: `many` is not a number between 0 and 1000",
+        ),
+        (
+            "sessions-space = 101%",
+            "reclone.conf:1: `101%` is neither a part of the disk, as in `10%`, nor a size, as in `500M`",
+        ),
+        (
+            "sessions-space = 99999999999T",
+            "reclone.conf:1: `99999999999T` is neither a part of the disk, as in `10%`, nor a size, as in `500M`",
+        ),
         (
             "stoer = x",
             "reclone.conf:1: `stoer` is not a key that this version knows",

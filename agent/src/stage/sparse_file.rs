@@ -29,11 +29,16 @@ impl SparseFile {
             }
             opened => opened?,
         };
-        Ok(Self {
+        Ok(Self::new(file))
+    }
+
+    /// Fills this file, which is empty.
+    pub fn new(file: File) -> Self {
+        Self {
             file,
             at: 0,
             ends_in_hole: false,
-        })
+        }
     }
 
     /// Makes the new file a reflink of `source`, where both are on a file system that can.

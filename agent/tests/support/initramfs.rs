@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Mounts what an initramfs has and runs the agent; the mounts end with the shell that made them. What was booted must be the
-/// tree `$4`, where one is named.
+/// tree `$4`, where one is named; then what `$WORK` says is done in it.
 const BOOT: &str = r#"
 mount --make-rprivate /
 mount -t proc proc "$1/proc"
@@ -17,6 +17,7 @@ mount --bind "$1/cmdline" "$1/proc/cmdline"
 mount -o "$3" "$2" "$1/root"
 chroot "$1" /reclone boot --root /root
 [ -z "$4" ] || diff -rq "$4" "$1/root" >&2
+[ -z "$WORK" ] || (cd "$1/root"; eval "$WORK")
 "#;
 
 /// One machine's, until it is dropped.

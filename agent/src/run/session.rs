@@ -1,0 +1,213 @@
+//! The verbs `session`, `thaw` and `freeze`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use reclone_format::TreePath;
+use serde_json::{Value, json};
+
+use super::restore::{Told, absolute, os_path, tree_path};
+use crate::cli::{self, SessionVerb};
+use crate::compare::{self, compare};
+use crate::error::{Error, Result};
+use crate::place::Place;
+use crate::pool::Pool;
+use crate::running::{self, Running};
+use crate::session::{self, Session};
+use crate::status::span;
+use crate::sync::mib;
+use crate::tree::Tree;
+use crate::view::View;
+use crate::{keep, restore, run, thaw};
+
+/// Does what a verb about sessions says.
+pub fn run_session(options: &cli::Session) -> Result<()> {
+    match &options.verb {
+        SessionVerb::List(options) => list(options),
+        SessionVerb::Diff(options) => diff(options),
+        SessionVerb::Recover(options) => recover(options),
+        SessionVerb::Drop(options) => drop(options),
+    }
+}
+
+fn list(options: &cli::SessionList) -> Result<()> {
+    let pool = run::open_pool(options.pool.as_ref())?;
+    let sessions = session::ended(&pool)?;
+    let running = running::sessions(&pool);
+    if options.json {
+        let ended: Vec<Value> = sessions.iter().map(value).collect();
+        let running: Vec<Value> = running.iter().map(value).collect();
+        println!("{}", json!({ "ended": ended, "running": running }));
+        return Ok(());
+    }
+    let now = SystemTime::now();
+    for session in &sessions {
+        println!("{}", line(session, now));
+    }
+    for session in running {
+        let over = session.generation().map_or(0, |it| it.number);
+        println!("running: over generation {over}, as {}", session.name());
+    }
+    Ok(())
+}
+
+fn value(session: &Session) -> Value {
+    let seconds = |time: Option<SystemTime>| {
+        let time = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        time.map(|time| time.as_secs())
+    };
+    let (began, ended) = session.times();
+    let size = session.size();
+    json!({
+        "session": session.name(),
+        "generation": session.generation().map(|it| it.number),
+        "began": seconds(began),
+        "ended": seconds(ended),
+        "files": size.map(|it| it.files),
+        "bytes": size.map(|it| it.bytes),
+    })
+}
+
+fn line(session: &Session, now: SystemTime) -> String {
+    let mut line = format!("{}:", session.name());
+    if let Some(generation) = session.generation() {
+        let _ = write!(line, " over generation {},", generation.number);
+    }
+    let ago = |time: SystemTime| now.duration_since(time).ok().map(span);
+    if let Some(ago) = session.times().1.and_then(ago) {
+        let _ = write!(line, " ended {ago} ago,");
+    }
+    let _ = match session.size() {
+        Some(size) => write!(line, " {} files, {}", size.files, mib(size.bytes)),
+        None => write!(line, " not counted yet"),
+    };
+    line
+}
+
+fn diff(options: &cli::SessionDiff) -> Result<()> {
+    let pool = run::open_pool(options.pool.as_ref())?;
+    let session = session::find_ended(&pool, options.session.as_deref())?;
+    let view = View::open(&pool, &session)?;
+    let Some(generation) = view.generation else {
+        return Err(Error::Unknown {
+            what: format!("generation of session {} any more", session.name()),
+            pool: pool.root().into(),
+        });
+    };
+    let tree = Tree::of_generation(&pool, generation.number, &TreePath::ROOT)?;
+    let tree = tree.ok_or_else(|| Error::NoGeneration(pool.root().into()))?;
+    let place = Place::open(&view.top()).and_then(|place| place.inside());
+    let place = place.map_err(Error::system("can not open", &view.top()))?;
+    let running = Running::new(generation, session, view.top());
+    let options_of = compare::Options {
+        checksum: false,
+        running: Some(&running),
+        overlay: true,
+        is_spared: &|path| keep::is_kept(os_path(path)),
+        spared_folder: None,
+    };
+    let differences = compare(&tree, &place, &options_of)?;
+    let mut told = Told::new(generation, options.json);
+    told.add(&TreePath::ROOT, &differences, true);
+    told.finish()
+}
+
+fn recover(options: &cli::SessionRecover) -> Result<()> {
+    if options.paths.is_empty() {
+        return Err(Error::Usage(
+            "No path is named: `reclone session recover PATH…`".into(),
+        ));
+    }
+    let pool = run::open_pool(options.pool.as_ref())?;
+    let session = session::find_ended(&pool, options.session.as_deref())?;
+    let to = options.to.as_deref().map(absolute).transpose()?;
+    let view = View::open(&pool, &session)?;
+    for path in &options.paths {
+        let path = tree_path(path)?;
+        let tree = Tree::of_folder(&view.top(), &path)?;
+        let tree = tree.filter(|_| !path.is_root());
+        let tree = tree.ok_or_else(|| Error::Unknown {
+            what: format!("{path} in session {}", session.name()),
+            pool: pool.root().into(),
+        })?;
+        let name = os_path(&path).file_name().unwrap_or_default();
+        let target = match &to {
+            Some(folder) => folder.join(name),
+            None => Path::new("/").join(os_path(&path)),
+        };
+        restore::put(tree, &target)?;
+        println!(
+            "{path} of session {} is at {}",
+            session.name(),
+            target.display()
+        );
+    }
+    Ok(())
+}
+
+fn drop(options: &cli::SessionDrop) -> Result<()> {
+    let pool = run::open_pool(options.pool.as_ref())?;
+    let _lock = pool.lock()?;
+    if options.all {
+        println!("dropped {} sessions", session::remove_ended(&pool)?);
+        return Ok(());
+    }
+    if options.sessions.is_empty() {
+        return Err(Error::Usage(
+            "No session is named: `reclone session drop NUMBER…`, or `--all`".into(),
+        ));
+    }
+    for number in &options.sessions {
+        let session = session::find_ended(&pool, Some(number))?;
+        session.remove()?;
+        println!("dropped session {number}");
+    }
+    Ok(())
+}
+
+/// Has the session go on.
+pub fn run_thaw(options: &cli::Thaw) -> Result<()> {
+    if !(1..=1000).contains(&options.boots) {
+        return Err(Error::Usage(
+            "--boots: a number between 1 and 1000 is needed; `reclone freeze` ends it".into(),
+        ));
+    }
+    let pool = run::open_pool(options.pool.as_ref())?;
+    let lock = pool.lock()?;
+    let generation = thaw::thaw(&pool, &lock, options.boots)?;
+    println!(
+        "what is written stays over the next {}; until then generation {} stays, too, whatever is published",
+        boots(options.boots),
+        generation.number
+    );
+    Ok(())
+}
+
+/// Has it end.
+pub fn run_freeze(options: &cli::Freeze) -> Result<()> {
+    let pool = run::open_pool(options.pool.as_ref())?;
+    let lock = pool.lock()?;
+    match thaw::freeze(&pool, &lock)? {
+        true => println!("the next boot begins anew"),
+        false => println!("this clone was not thawed: the next boot begins anew"),
+    }
+    Ok(())
+}
+
+/// Says why there is no sync in a thawed clone; nothing where it is not.
+pub fn refusal(pool: &Pool) -> Option<String> {
+    let left = thaw::boots_left(pool)?;
+    let number = pool.state().ok()?.current.map_or(0, |it| it.number);
+    Some(format!(
+        "generation {number} stays: this clone is thawed for {} more; `reclone freeze` ends that",
+        boots(left)
+    ))
+}
+
+fn boots(count: u32) -> String {
+    match count {
+        1 => "boot".into(),
+        count => format!("{count} boots"),
+    }
+}
