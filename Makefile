@@ -1,6 +1,6 @@
 # make build, make test and make demo do their own set-up.
 RELEASE = target/x86_64-unknown-linux-gnu/release
-SCRIPTS = .ci/run fuzz/quick qemu-tests/setup qemu-tests/tree $(shell find initramfs-tools-hook -type f) $(wildcard dracut-module/50reclone/*.sh)
+SCRIPTS = .ci/run fuzz/quick units/fresh-home units/apply units/restored.d/50-reload.example qemu-tests/setup qemu-tests/tree $(shell find initramfs-tools-hook -type f) $(wildcard dracut-module/50reclone/*.sh)
 
 .PHONY: setup build check test test-all boot boot-all matrix power-cut power-cut-quick power-cut-teeth soak bench demo fuzz fuzz-quick install-model install-clone
 
@@ -85,3 +85,7 @@ install-clone:
 	install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system systemd/reclone-fetch.service systemd/reclone-fetch.timer
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/reclone.8
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man5 docs/man/reclone.conf.5
+	install -D -t $(DESTDIR)/usr/lib/reclone units/fresh-home units/apply
+	install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system $(wildcard units/*.service units/*.timer units/*.path)
+	install -D -m 644 -t $(DESTDIR)/usr/share/doc/reclone/user@.service.d units/user@.service.d/50-reclone.conf
+	install -D -m 644 -t $(DESTDIR)/usr/share/doc/reclone/restored.d units/restored.d/50-reload.example
