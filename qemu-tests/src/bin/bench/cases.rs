@@ -30,7 +30,7 @@ fn ratio(ours: Duration, theirs: Duration) -> String {
     format!("ratio {:.2}", ours.as_secs_f64() / theirs.as_secs_f64())
 }
 
-fn row(what: &str, cost: &Cost) {
+pub fn row(what: &str, cost: &Cost) {
     println!(
         "  {what:<44} {:>10} wall {:>10} CPU {:>7.1} MiB",
         seconds(cost.wall),
@@ -49,7 +49,7 @@ fn join(words: &[&Path]) -> OsString {
     line
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -75,6 +75,32 @@ impl Bench {
             size as f64 / f64::from(1 << 20)
         );
         Ok(())
+    }
+
+    /// A folder to work in.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.work.join(name)
+    }
+
+    /// `reclone VERB` of this pool.
+    pub fn agent(&self, verb: &str, pool: &Path) -> Command {
+        let mut command = Command::new(&self.reclone);
+        command.arg(verb).arg("--pool").arg(pool);
+        command
+    }
+
+    /// Publishes a tree to a store in `folder`, and syncs that to the pool there.
+    pub fn pool_of(&self, tree: &Path, folder: &Path) -> io::Result<()> {
+        let (store, key) = (folder.join("store"), folder.join("key"));
+        let mut init = Command::new(&self.model);
+        init.arg("init").arg(&store).arg("--key").arg(&key);
+        measure(init.args(["--model", "bench"]))?;
+        let mut publish = Command::new(&self.model);
+        publish.arg("publish").arg("--from").arg(tree);
+        measure(publish.arg("--key").arg(&key).arg(&store))?;
+        let mut sync = self.agent("sync", &folder.join("pool"));
+        sync.arg("--key").arg(key.with_extension("pub"));
+        measure(sync.arg("--store").arg(&store)).map(drop)
     }
 
     fn key(&self) -> PathBuf {

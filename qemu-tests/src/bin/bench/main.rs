@@ -3,6 +3,7 @@
 
 mod boot;
 mod cases;
+mod logon;
 mod measure;
 mod trees;
 
@@ -25,7 +26,7 @@ fn main() -> io::Result<()> {
     }
     let [programs, work, only @ ..] = &words[..] else {
         return Err(io::Error::other(
-            "usage: bench FOLDER-OF-PROGRAMS FOLDER-TO-WORK-IN [publish|clone|nothing|reset|boot]…",
+            "usage: bench FOLDER-OF-PROGRAMS FOLDER-TO-WORK-IN [publish|clone|nothing|reset|logon|boot]…",
         ));
     };
     let wanted = |case: &str| only.is_empty() || only.iter().any(|word| word == case);
@@ -48,6 +49,9 @@ fn main() -> io::Result<()> {
     }
     if wanted("reset") {
         bench.reset(100_000)?;
+    }
+    if wanted("logon") {
+        bench.logon()?;
     }
     match wanted("boot") {
         true => boot::added_time(),
