@@ -54,15 +54,15 @@ impl Clone {
 
     /// A session in which `work` is done; it ends.
     fn session(&self, work: impl Fn(&Path)) {
-        let sessions = self.site.pool.join("sessions");
-        fs::create_dir_all(&sessions).unwrap();
-        let assembled = self
-            .site
-            .assemble(&self.root(), Some(&sessions.join("boot")));
+        // No other test has a session of this name mounted.
+        let name = self.folder.path().file_name().unwrap();
+        let session = self.site.pool.join("sessions").join(name);
+        fs::create_dir_all(session.parent().unwrap()).unwrap();
+        let assembled = self.site.assemble(&self.root(), Some(&session));
         work(&self.root());
         drop(assembled);
         succeed(&mut self.site.verb("prune"));
-        assert!(!sessions.join("boot").exists());
+        assert!(!session.exists());
     }
 
     /// `reclone session WORDS` of this pool.
