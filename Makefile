@@ -82,7 +82,6 @@ install-clone:
 	install -D -t $(DESTDIR)/usr/lib/dracut/modules.d/50reclone dracut-module/50reclone/module-setup.sh dracut-module/50reclone/reclone.sh
 	install -D -m 644 -t $(DESTDIR)/usr/lib/dracut/modules.d/50reclone dracut-module/50reclone/reclone.service
 	install -D -m 644 dracut-module/reclone.conf $(DESTDIR)/usr/lib/dracut/dracut.conf.d/50-reclone.conf
-	install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system systemd/reclone-fetch.service systemd/reclone-fetch.timer
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/reclone.8
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man5 docs/man/reclone.conf.5
 	install -D -t $(DESTDIR)/usr/lib/reclone units/fresh-home units/apply

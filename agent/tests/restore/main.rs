@@ -151,7 +151,8 @@ fn a_whole_root_is_restored_onto_an_empty_disk_bit_by_bit() {
         }
         symlink("near", top.join("links/longest")).unwrap();
     }
-    let cases: [(fn(&Path, u64) -> Mount, fn(&Path)); 2] = [(ext4, fill), (xfs, for_xfs)];
+    type Case = (fn(&Path, u64) -> Mount, fn(&Path));
+    let cases: [Case; 2] = [(ext4, fill), (xfs, for_xfs)];
     for (disk, fill) in cases {
         let clone = Clone::new(ext4, fill);
         let model = look(&clone.site.tree);
