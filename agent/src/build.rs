@@ -14,7 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::place::{open_folder, own_xattrs, path_of, times};
+use crate::place::{is_double, open_folder, own_xattrs, path_of, times};
 use crate::stage::SparseFile;
 use crate::tree::Tree;
 
@@ -145,7 +145,7 @@ fn make_other(entry: &Entry, folder: &OwnedFd, name: &[u8]) -> io::Result<()> {
         rustix::fs::chmodat(folder, name, mode(entry), AtFlags::empty())?;
     }
     let path = path_of(folder.as_fd(), name);
-    for xattr in &entry.xattrs {
+    for xattr in entry.xattrs.iter().filter(|it| !is_double(&it.name)) {
         lsetxattr(&path, &*xattr.name, &xattr.value, XattrFlags::empty())
             .or_else(|error| excuse(xattr, error))?;
     }
@@ -175,11 +175,13 @@ pub fn set_attributes(file: impl AsFd, entry: &Entry) -> io::Result<()> {
     fchown(&file, owner, group)?;
     fchmod(&file, mode(entry))?;
     let found = own_xattrs(&file)?;
-    let is_wanted = |name: &[u8]| entry.xattrs.iter().any(|xattr| xattr.name == name);
+    let is_wanted =
+        |name: &[u8]| is_double(name) || entry.xattrs.iter().any(|xattr| xattr.name == name);
     for xattr in found.iter().filter(|xattr| !is_wanted(&xattr.name)) {
         fremovexattr(&file, &*xattr.name).or_else(|error| excuse(xattr, error))?;
     }
-    for xattr in entry.xattrs.iter().filter(|xattr| !found.contains(xattr)) {
+    let is_new = |xattr: &&Xattr| !is_double(&xattr.name) && !found.contains(xattr);
+    for xattr in entry.xattrs.iter().filter(is_new) {
         fsetxattr(&file, &*xattr.name, &xattr.value, XattrFlags::empty())
             .or_else(|error| excuse(xattr, error))?;
     }

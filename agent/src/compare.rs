@@ -4,11 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 
-use reclone_format::{Entry, Kind, TreePath};
+use reclone_format::{Entry, Kind, TreePath, Xattr};
 use rustix::fs::{FileType, Statx};
 
 use crate::error::{Error, Result};
-use crate::place::{self, Place, is_mount_root, look, names, open_file, open_folder, xattrs};
+use crate::place::{
+    self, Place, is_double, is_mount_root, look, names, open_file, open_folder, xattrs,
+};
 use crate::running::Running;
 use crate::stage::id_of;
 use crate::tree::Tree;
@@ -233,15 +235,11 @@ impl Comparison<'_> {
     }
 
     fn has_same_xattrs(&self, entry: &Entry, folder: &OwnedFd, name: &[u8]) -> io::Result<bool> {
-        let mut found = xattrs(folder, name)?;
-        if !self.options.overlay {
-            return Ok(found == entry.xattrs);
-        }
-        found.retain(|xattr| !xattr.name.starts_with(OVERLAY_MARKS));
-        let wanted = entry.xattrs.iter();
-        Ok(wanted
-            .filter(|xattr| !xattr.name.starts_with(OVERLAY_MARKS))
-            .eq(found.iter()))
+        let is_mark = |name: &[u8]| self.options.overlay && name.starts_with(OVERLAY_MARKS);
+        let counts = |xattr: &&Xattr| !is_double(&xattr.name) && !is_mark(&xattr.name);
+        let found = xattrs(folder, name)?;
+        let found = found.iter().filter(counts);
+        Ok(entry.xattrs.iter().filter(counts).eq(found))
     }
 
     /// Whether a name leads to the file that the tree's does: to one with the same other names and none besides.

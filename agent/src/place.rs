@@ -127,6 +127,11 @@ pub fn path_of(folder: BorrowedFd, name: &[u8]) -> PathBuf {
     path
 }
 
+/// Whether an xattr is a file system's own word for something that has another name, too: XFS shows its ACLs twice.
+pub fn is_double(name: &[u8]) -> bool {
+    name.starts_with(b"trusted.SGI_ACL_")
+}
+
 /// The xattrs of a name, sorted by theirs.
 pub fn xattrs(folder: impl AsFd, name: &[u8]) -> io::Result<Vec<Xattr>> {
     Ok(sorted(xattr::read(&path_of(folder.as_fd(), name))?))

@@ -220,7 +220,10 @@ impl Plan {
             _ => failed()(error),
         })?;
         match &self.way {
-            Way::Exchange if self.exchange(&aside)? => drop(aside),
+            Way::Exchange if self.exchange(&aside)? => {
+                drop(aside);
+                self.set_folder(0).map_err(failed())?;
+            }
             way => {
                 if let Way::InPlace(Some(reason)) = way {
                     info!(
@@ -328,7 +331,13 @@ impl Plan {
             }
         };
         match difference.node {
-            Some(at) => move_in(aside, at.to_string().as_bytes(), folder, name).map_err(failed()),
+            Some(at) => {
+                // XFS gives a folder that is exchanged another time.
+                if self.tree.nodes()[at].entry.kind == Kind::Directory {
+                    touched.insert(at);
+                }
+                move_in(aside, at.to_string().as_bytes(), folder, name).map_err(failed())
+            }
             None => take_out(folder, name, aside, &full).map_err(failed()),
         }
     }

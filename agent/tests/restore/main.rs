@@ -38,7 +38,13 @@ fn diff(site: &Site, to: &Path, status: i32) -> Vec<String> {
 
 #[track_caller]
 fn assert_same(model: &BTreeMap<PathBuf, Seen>, found: &Path) {
-    let mut lines = differences(model, &look(found));
+    let mut found = look(found);
+    for it in found.values_mut() {
+        // XFS shows its ACLs once more under a name of its own.
+        it.xattrs
+            .retain(|name, _| !name.starts_with(b"trusted.SGI_ACL_"));
+    }
+    let mut lines = differences(model, &found);
     lines.truncate(20);
     assert_eq!(lines, Vec::<String>::new());
 }
