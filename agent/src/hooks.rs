@@ -28,3 +28,34 @@ pub fn run(folder: &Path, paths: &[PathBuf]) {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_told_in_order_and_one_that_fails_does_not_stop_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = folder.path().join("said");
+        let write = |name: &str, mode, end: &str| {
+            let path = folder.path().join(name);
+            let script = format!(
+                "#!/bin/sh\necho {name} \"$@\" >>{}\n{end}\n",
+                said.display()
+            );
+            fs::write(&path, script).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        write("20-second", 0o755, "");
+        write("10-first", 0o700, "exit 3");
+        write("15-not-a-program", 0o644, "");
+        run(folder.path(), &["/etc/cups".into(), "/etc/a b".into()]);
+        let said = fs::read_to_string(said).unwrap();
+        assert_eq!(
+            said,
+            "10-first /etc/cups /etc/a b\n20-second /etc/cups /etc/a b\n"
+        );
+        run(Path::new("/nowhere"), &[]);
+    }
+}
