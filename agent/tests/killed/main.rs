@@ -50,8 +50,10 @@ impl Bench {
             .unwrap();
         succeed(Command::new("mkfs.ext4").arg("-q").arg(&image));
         let disk = Mount::new("ext4", &image, "loop", &folder.path().join("disk"));
+        let mut versions = Versions::new(folder.path(), &disk.path().join("pool"));
+        versions.options = &[];
         Bench {
-            versions: Versions::new(folder.path(), &disk.path().join("pool")),
+            versions,
             _disk: disk,
             _folder: folder,
         }

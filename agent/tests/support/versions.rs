@@ -12,6 +12,8 @@ const FILES: u64 = 40;
 /// A site with generation 1 in its pool.
 pub struct Versions {
     pub site: Site,
+    /// Options of each publish: no delta packs at first, so that what a test breaks is what a sync needs.
+    pub options: &'static [&'static str],
 }
 
 impl Versions {
@@ -19,7 +21,10 @@ impl Versions {
     pub fn new(folder: &Path, pool: &Path) -> Self {
         let mut site = Site::new(folder);
         site.pool = pool.into();
-        let versions = Self { site };
+        let versions = Self {
+            site,
+            options: &["--no-delta"],
+        };
         versions.publish(1);
         succeed(&mut versions.site.sync());
         versions
@@ -40,7 +45,7 @@ impl Versions {
             )
             .unwrap();
         }
-        assert_eq!(self.site.publish().0, version);
+        assert_eq!(self.site.publish_with(self.options).0, version);
         let mut copy = Command::new("cp");
         succeed(copy.arg("-a").arg(&self.site.tree).arg(self.tree(version)));
     }
