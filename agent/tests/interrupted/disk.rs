@@ -17,7 +17,7 @@ fn small_disk(folder: &Path, options: &str) -> (Site, Mount) {
     let disk = Mount::new("tmpfs", Path::new("none"), options, &folder.join("disk"));
     site.pool = disk.path().join("pool");
     fs::write(site.tree.join("file"), "1").unwrap();
-    site.publish();
+    site.publish_with(&["--no-delta"]);
     succeed(&mut site.sync());
     (site, disk)
 }
@@ -39,7 +39,7 @@ fn a_disk_that_is_too_small_is_told_before_it_is_full() {
     let folder = tempfile::tempdir().unwrap();
     let (site, disk) = small_disk(folder.path(), "size=24m");
     fs::write(site.tree.join("large"), noise(12 << 20, 1)).unwrap();
-    site.publish();
+    site.publish_with(&["--no-delta"]);
     let said = complaint(&mut site.sync(), 6);
     let start = format!(
         "{}: 28 MiB are needed, 23 MiB are free",
@@ -70,7 +70,7 @@ fn a_disk_that_fills_at_any_point_leaves_the_old_generation() {
     for number in 0..6 {
         fs::write(site.tree.join(number.to_string()), number.to_string()).unwrap();
     }
-    site.publish();
+    site.publish_with(&["--no-delta"]);
     let used = |path: &Path| {
         let it = nix::sys::statvfs::statvfs(path).unwrap();
         it.files() - it.files_free()
@@ -110,7 +110,7 @@ fn what_makes_room_for_a_sync_is_not_missing_in_it() {
     let content = noise(4 << 20, 2);
     fs::write(&again, &content).unwrap();
     fs::write(&other, noise(10 << 20, 3)).unwrap();
-    site.publish();
+    site.publish_with(&["--no-delta"]);
     succeed(&mut site.sync());
     fs::remove_file(&again).unwrap();
     fs::remove_file(&other).unwrap();
@@ -126,7 +126,7 @@ fn what_makes_room_for_a_sync_is_not_missing_in_it() {
     assert!(object.exists());
     fs::write(&again, &content).unwrap();
     fs::write(site.tree.join("large"), noise(20 << 20, 4)).unwrap();
-    site.publish();
+    site.publish_with(&["--no-delta"]);
     // Room for the large one is made by removing both; the one that is wanted comes from the store.
     let (said, log) = succeed(&mut site.sync());
     assert!(

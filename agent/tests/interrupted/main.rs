@@ -31,7 +31,7 @@ fn site(folder: &Path) -> Site {
         let path = site.tree.join(format!("small-{number:02}"));
         fs::write(path, noise(512 << 10, number)).unwrap();
     }
-    site.publish();
+    site.publish_with(&["--no-delta"]);
     site
 }
 
@@ -355,7 +355,7 @@ fn a_dry_run_fetches_the_manifest_and_changes_nothing() {
     let site = site(folder.path());
     succeed(&mut site.sync());
     fs::write(site.tree.join("small-00"), noise(512 << 10, 1000)).unwrap();
-    site.publish();
+    site.publish_with(&["--no-delta"]);
     let before = fs::read(site.pool.join("state")).unwrap();
     let server = serve(&site);
     let (pack, frames) = newest(&site);
