@@ -35,6 +35,12 @@ impl<'a> BaseReader<'a> {
         Self { store, homes }
     }
 
+    /// Whether the store holds all bases of a frame.
+    pub fn has(&self, frame: &Frame) -> bool {
+        let mut bases = frame.bases.iter();
+        bases.all(|base| self.homes.contains_key(&base.id))
+    }
+
     /// The contents of all bases of a frame of `pack`, one after the other. Each frame that they come from is decoded once.
     pub fn read(&self, pack: &PackId, frame: &Frame) -> Result<Vec<u8>> {
         self.read_at(pack, frame, 0)

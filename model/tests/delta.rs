@@ -211,6 +211,15 @@ fn an_old_tree_that_is_published_again_gets_a_delta_pack() {
 #[test]
 fn prune_keeps_the_delta_packs_that_a_kept_head_names() {
     let model = two_generations(&[]);
+    model.publish(&["--full"]).expect(0);
+    run(&["prune", "--keep", "1", &model.store_text()])
+        .expect(0)
+        .says("removed 1 generations and 1 packs");
+    assert_eq!(names(&model.store().join("packs")).len(), 2);
+    model.verify().expect(0).says(
+        "4 frames of delta packs were not read: the generations that they lead from are gone",
+    );
+    let model = two_generations(&[]);
     model.publish(&[]).expect(0);
     run(&["prune", "--keep", "1", &model.store_text()]).expect(0);
     assert_eq!(names(&model.store().join("packs")).len(), 3);

@@ -41,7 +41,7 @@ fn a_publish_killed_at_any_write_leaves_a_whole_generation() {
                 break;
             }
             killed += 1;
-            let ran = model.publish(&[]).expect(0);
+            let ran = model.publish(&["--effort", "low"]).expect(0);
             let again = ran.generation();
             assert!(again == number || again == number + 1);
             number = again;
@@ -54,7 +54,7 @@ fn a_publish_killed_at_any_write_leaves_a_whole_generation() {
 
 /// Runs a publish that is killed when it enters a system call for the `count`th time.
 fn killed_at(model: &Model, call: &str, count: u64) -> Ran {
-    let publishing = model.publishing(&[]);
+    let publishing = model.publishing(&["--effort", "low"]);
     let mut strace = Command::new("strace");
     strace.args(["-f", "-o", "/dev/null", "-e", &format!("trace={call}")]);
     strace.args(["-e", &format!("inject={call}:signal=SIGKILL:when={count}")]);

@@ -13,9 +13,9 @@ fn two_generations() -> Model {
     let model = Model::new();
     model.write("first", noise(1, 200_000));
     model.write("text", "a ".repeat(10_000));
-    model.publish(&[]).expect(0);
+    model.publish(&["--no-delta"]).expect(0);
     model.write("second", noise(2, 50_000));
-    model.publish(&[]).expect(0);
+    model.publish(&["--no-delta"]).expect(0);
     model
 }
 
@@ -229,7 +229,7 @@ fn prune_keeps_the_newest_generations_and_their_packs() {
     let model = two_generations();
     fs::remove_file(model.tree().join("second")).unwrap();
     model.write("third", noise(3, 60_000));
-    model.publish(&[]).expect(0);
+    model.publish(&["--no-delta"]).expect(0);
     let store = model.store_text();
     let packs = || names(&model.store().join("packs"));
     assert_eq!(packs().len(), 3);

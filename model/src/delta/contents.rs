@@ -89,11 +89,17 @@ impl Contents {
         }
     }
 
-    /// The whole of an object.
-    pub fn read(&self, store: &Store, object: &PackedObject) -> Result<Vec<u8>> {
-        let mut content = vec![0; object.size as usize];
-        self.read_start(store, object, &mut content)?;
-        Ok(content)
+    /// The whole of some objects, one after the other.
+    pub fn read_all(&self, store: &Store, objects: &[PackedObject]) -> Result<Vec<u8>> {
+        let size: u64 = objects.iter().map(|object| object.size).sum();
+        let mut contents = vec![0; size as usize];
+        let mut rest = &mut contents[..];
+        for object in objects {
+            let (content, after) = rest.split_at_mut(object.size as usize);
+            self.read_start(store, object, content)?;
+            rest = after;
+        }
+        Ok(contents)
     }
 
     /// As many of an object's first bytes as `buffer` holds.

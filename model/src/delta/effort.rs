@@ -2,8 +2,6 @@
 
 use std::str::FromStr;
 
-use super::groups::Group;
-
 /// How hard the publisher looks for a small delta pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
@@ -25,12 +23,16 @@ impl Effort {
         }
     }
 
-    /// Whether a patch of the group is tried.
-    pub fn patches(self, group: &Group) -> bool {
+    /// Whether patches are tried.
+    pub fn patches(self) -> bool {
+        self != Self::Low
+    }
+
+    /// To which part of a content, in thousandths, it must be compressed for no other codec to be tried.
+    pub fn enough(self) -> usize {
         match self {
-            Self::Low => false,
-            Self::Normal => group.is_code || group.objects.len() == 1,
-            Self::High => true,
+            Self::Low | Self::Normal => 60,
+            Self::High => 0,
         }
     }
 }

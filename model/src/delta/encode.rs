@@ -9,6 +9,7 @@ use zstd::zstd_safe::{CCtx, CParameter, compress_bound, get_error_name};
 use super::bsdiff::difference;
 use super::effort::Effort;
 use super::groups::Group;
+use super::similar::are_alike;
 
 /// The most memory that a frame may take a clone, as [`Frame::memory`] reckons.
 pub const MEMORY: u64 = 64 << 20;
@@ -17,53 +18,84 @@ const MIN_WINDOW_LOG: u8 = 10;
 const MAX_WINDOW_LOG: u8 = 24;
 /// The largest window of each of a patch's streams.
 const PATCH_WINDOW_LOG: u8 = 22;
-/// What is compressed to less than this part of its content owes it to its bases.
-const LITTLE: u64 = 5;
+/// A level that shows quickly what a higher one may come to, and how much less that is at most, in percent.
+const QUICK: i32 = 3;
+const GAIN: usize = 33;
+/// What a prefix leaves more of than this part, in thousandths, has little to do with it.
+const HOPELESS: usize = 800;
 
 /// A frame and its bytes.
 pub type Encoded = (Frame, Vec<u8>);
 
 /// The smallest frame of `group`, whose contents are `content` and whose bases are `base`, one after the other.
 pub fn encode(group: &Group, content: &[u8], base: &[u8], effort: Effort) -> io::Result<Encoded> {
-    let mut best: Option<Encoded> = None;
-    let mut keep = |tried: Option<Encoded>| {
-        let tried = tried.filter(|(frame, _)| frame.memory() <= MEMORY);
-        if let Some(tried) = tried
-            && best
-                .as_ref()
-                .is_none_or(|best| tried.1.len() < best.1.len())
-        {
-            best = Some(tried);
-        }
-        best.as_ref().map_or(u64::MAX, |best| best.0.length)
-    };
-    let mut smallest = u64::MAX;
+    let mut best = Best::of(content.len());
     if !base.is_empty() {
-        if effort.patches(group) {
-            smallest = keep(Some(patched(group, content, base, effort)?));
+        let prefix = group.base() + content.len().next_power_of_two() as u64;
+        if group.is_code && effort.patches() {
+            best.take(patched(group, content, base, effort)?);
         }
-        if group.base() + content.len().next_power_of_two() as u64 <= MEMORY {
-            smallest = keep(Some(prefixed(group, content, base, effort)?));
+        if prefix <= MEMORY && best.is_above(effort.enough()) {
+            best.take(prefixed(group, content, base, effort)?);
+        }
+        // What a prefix makes nearly nothing, or leaves nearly all of, a patch does so too.
+        let is_open = match best.encoded {
+            Some(_) => best.is_above(effort.enough()) && !best.is_above(HOPELESS),
+            None => are_alike(content, base),
+        };
+        if !group.is_code && effort.patches() && is_open {
+            best.take(patched(group, content, base, effort)?);
         }
     }
-    if smallest > content.len() as u64 / LITTLE {
-        let whole = Group {
-            bases: Vec::new(),
-            ..group.clone()
-        };
-        keep(Some(prefixed(&whole, content, &[], effort)?));
-    }
-    let stored = || {
-        let whole = Group {
-            bases: Vec::new(),
-            ..group.clone()
-        };
-        let frame = frame(&whole, Codec::Stored, 0, content.len());
-        (frame, content.to_vec())
+    let whole = Group {
+        bases: Vec::new(),
+        ..group.clone()
     };
-    Ok(best
-        .filter(|best| best.1.len() < content.len())
-        .unwrap_or_else(stored))
+    if best.may_lose_to_whole(content)? {
+        best.take(prefixed(&whole, content, &[], effort)?);
+    }
+    let stored = (
+        frame(&whole, Codec::Stored, 0, content.len()),
+        content.to_vec(),
+    );
+    let smaller = best.encoded.filter(|best| best.1.len() < content.len());
+    Ok(smaller.unwrap_or(stored))
+}
+
+/// The smallest result so far; of equals the last, which needs the least.
+struct Best {
+    content: usize,
+    encoded: Option<Encoded>,
+}
+
+impl Best {
+    fn of(content: usize) -> Self {
+        let encoded = None;
+        Self { content, encoded }
+    }
+
+    fn take(&mut self, tried: Encoded) {
+        let is_smaller = |best: &Encoded| tried.1.len() <= best.1.len();
+        if tried.0.memory() <= MEMORY && self.encoded.as_ref().is_none_or(is_smaller) {
+            self.encoded = Some(tried);
+        }
+    }
+
+    /// Whether the content without bases may come out smaller.
+    fn may_lose_to_whole(&self, content: &[u8]) -> io::Result<bool> {
+        let Some((_, bytes)) = &self.encoded else {
+            return Ok(true);
+        };
+        let window_log = window_log(content.len(), MAX_WINDOW_LOG);
+        let quick = compress(content, &[], window_log, QUICK)?.len();
+        Ok(quick * (100 - GAIN) / 100 < bytes.len())
+    }
+
+    /// Whether there is none, or it is larger than this part of the content, in thousandths.
+    fn is_above(&self, part: usize) -> bool {
+        let is_larger = |best: &Encoded| best.1.len() as u64 * 1000 > (self.content * part) as u64;
+        self.encoded.as_ref().is_none_or(is_larger)
+    }
 }
 
 fn frame(group: &Group, codec: Codec, window_log: u8, length: usize) -> Frame {
@@ -81,7 +113,7 @@ fn frame(group: &Group, codec: Codec, window_log: u8, length: usize) -> Frame {
 fn prefixed(group: &Group, content: &[u8], base: &[u8], effort: Effort) -> io::Result<Encoded> {
     let most = if base.is_empty() { MAX_WINDOW_LOG } else { 27 };
     let window_log = window_log(content.len(), most);
-    let bytes = compress(content, base, window_log, effort)?;
+    let bytes = compress(content, base, window_log, effort.level())?;
     Ok((frame(group, Codec::Zstd, window_log, bytes.len()), bytes))
 }
 
@@ -92,7 +124,7 @@ fn patched(group: &Group, content: &[u8], base: &[u8], effort: Effort) -> io::Re
     let streams = [&control, &difference.diff, &difference.extra];
     let longest = streams.map(Vec::len).into_iter().max().unwrap_or_default();
     let window_log = window_log(longest, PATCH_WINDOW_LOG);
-    let compress = |stream| compress(stream, &[], window_log, effort);
+    let compress = |stream| compress(stream, &[], window_log, effort.level());
     let bytes = patch::join(
         &compress(&control)?,
         &compress(&difference.diff)?,
@@ -109,14 +141,14 @@ fn window_log(content: usize, most: u8) -> u8 {
 }
 
 /// One zstd frame. A window that spans `content` lets all of it reach all of `prefix`.
-fn compress(content: &[u8], prefix: &[u8], window_log: u8, effort: Effort) -> io::Result<Vec<u8>> {
+fn compress(content: &[u8], prefix: &[u8], window_log: u8, level: i32) -> io::Result<Vec<u8>> {
     let failed = |code| io::Error::other(get_error_name(code));
     let mut context = CCtx::create();
     let mut set = |parameter| context.set_parameter(parameter).map_err(failed);
-    set(CParameter::CompressionLevel(effort.level()))?;
+    set(CParameter::CompressionLevel(level))?;
     set(CParameter::WindowLog(u32::from(window_log)))?;
     let span = window_log_of(content.len() + prefix.len());
-    if span > MOST_INDEXED && effort.level() >= TREE_LEVEL {
+    if span > MOST_INDEXED && level >= TREE_LEVEL {
         // The level's own tables forget what lies further back than 2^23 bytes.
         set(CParameter::ChainLog(span + 1))?;
     }
@@ -134,3 +166,6 @@ const TREE_LEVEL: i32 = 16;
 fn window_log_of(bytes: usize) -> u32 {
     usize::BITS - bytes.saturating_sub(1).leading_zeros()
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,7 +115,7 @@ impl Delta<'_> {
             .collect();
         let contents = self.gather(new, bases.iter().flatten().chain(&gone))?;
         let sketched = |object: &PackedObject| {
-            let content = contents.read(self.store, object)?;
+            let content = contents.read_all(self.store, &[*object])?;
             Ok(similar::sketch(&content))
         };
         let sketches = collect(gone.len(), |at| sketched(&gone[at]))?;
@@ -177,13 +177,8 @@ impl Delta<'_> {
         }
         let is_large = group.content().max(group.base()) > LARGE;
         let _turn = is_large.then(|| self.large.lock().unwrap_or_else(PoisonError::into_inner));
-        let read = |objects: &[PackedObject]| -> Result<Vec<u8>> {
-            let contents = objects
-                .iter()
-                .map(|object| contents.read(self.store, object));
-            Ok(contents.collect::<Result<Vec<_>>>()?.concat())
-        };
-        let (content, base) = (read(&group.objects)?, read(&group.bases)?);
+        let content = contents.read_all(self.store, &group.objects)?;
+        let base = contents.read_all(self.store, &group.bases)?;
         self.encode(pack, at, group, &content, &base)
     }
 

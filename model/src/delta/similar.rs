@@ -38,6 +38,13 @@ pub fn sketch(content: &[u8]) -> Vec<u64> {
     kept
 }
 
+/// Whether two contents have runs in common, though one may not see it from outside: parts of an archive.
+pub fn are_alike(one: &[u8], other: &[u8]) -> bool {
+    let (one, other) = (sketch(one), sketch(other));
+    let shared = one.iter().filter(|hash| other.binary_search(hash).is_ok());
+    shared.count() >= 2
+}
+
 /// Old sketches by their hashes.
 #[derive(Debug, Default)]
 pub struct Sketches {
@@ -97,8 +104,16 @@ mod tests {
     }
 
     #[test]
+    fn contents_that_share_an_eighth_are_alike_and_others_are_not() {
+        let (one, other) = (noise(1, 80_000), noise(2, 80_000));
+        let mixed = [&other[..50_000], &one[20_000..50_000]].concat();
+        assert!(are_alike(&one, &mixed));
+        assert!(!are_alike(&one, &other));
+    }
+
+    #[test]
     fn a_content_of_one_byte_repeated_has_one_hash() {
         assert_eq!(sketch(&[0; 10_000]).len(), 1);
-        assert_eq!(sketch(&[0; RUN - 1]), Vec::<u64>::new());
+        assert_eq!(sketch(&[0; RUN - 1]), [0u64; 0]);
     }
 }
