@@ -224,7 +224,7 @@ impl Site {
 #[derive(Debug, PartialEq, Eq)]
 struct Wanted<'a> {
     path: &'a str,
-    /// Whether it can be replaced: true for `head` alone.
+    /// Whether it can be replaced: a head, and the copy of the newest one.
     mutable: bool,
 }
 
@@ -246,7 +246,7 @@ impl<'a> Wanted<'a> {
                 .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
         (matches!(folder, "heads" | "packs") && plain).then_some(Self {
             path,
-            mutable: false,
+            mutable: folder == "heads",
         })
     }
 }
@@ -280,7 +280,7 @@ mod tests {
     fn only_published_files_are_served() {
         let served = |path| Wanted::parse(path).map(|wanted| (wanted.path, wanted.mutable));
         assert_eq!(served("/head"), Some(("head", true)));
-        assert_eq!(served("/heads/12"), Some(("heads/12", false)));
+        assert_eq!(served("/heads/12"), Some(("heads/12", true)));
         assert_eq!(served("/packs/00ff"), Some(("packs/00ff", false)));
         for refused in [
             "/",

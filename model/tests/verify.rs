@@ -182,12 +182,13 @@ fn list_and_show_say_what_a_head_says() {
             "paths",
             "content",
             "packs",
-            "stored"
+            "stored",
+            "deltas"
         ]
     );
     assert_eq!((lines[1][0], lines[1][3], lines[1][6]), ("1", "3", "1"));
     assert_eq!((lines[2][0], lines[2][3], lines[2][6]), ("2", "4", "2"));
-    assert_eq!((lines[1].len(), *lines[2].last().unwrap()), (9, "newest"));
+    assert_eq!((lines[1].len(), *lines[2].last().unwrap()), (10, "newest"));
     let json: serde_json::Value =
         serde_json::from_str(&run(&["list", "--json", &store]).output).unwrap();
     let head = model.head();

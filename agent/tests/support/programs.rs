@@ -132,7 +132,8 @@ impl Site {
         (stdout.lines().last().unwrap().parse().unwrap(), stderr)
     }
 
-    /// `reclone-model publish` of the tree to the store.
+    /// `reclone-model publish` of the tree to the store, without delta packs: `reclone-model delta` makes them where a test
+    /// wants them.
     pub fn publish_command(&self, options: &[&str]) -> Command {
         let mut command = reclone_model();
         command
@@ -141,6 +142,7 @@ impl Site {
             .arg(&self.tree)
             .arg("--key")
             .arg(&self.key)
+            .arg("--no-delta")
             .args(options)
             .arg(&self.store);
         command

@@ -30,6 +30,38 @@ pub fn each(count: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<(
     failed.map_or(Ok(()), Err)
 }
 
+/// Calls `work` for each number below `large`, one at a time, and beside them for each other one below `count`.
+pub fn each_beside(
+    large: usize,
+    count: usize,
+    work: impl Fn(usize) -> Result<()> + Sync,
+) -> Result<()> {
+    let (larges, small) = (Mutex::new(0..large), AtomicUsize::new(large));
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    // Who has the lock works on a large one; who does not get it, on a small one, as long as there are any.
+    each(threads, |_| {
+        loop {
+            if let Ok(mut larges) = larges.try_lock()
+                && let Some(at) = larges.next()
+            {
+                work(at)?;
+                continue;
+            }
+            match small.fetch_add(1, Ordering::Relaxed) {
+                at if at < count => work(at)?,
+                _ => break,
+            }
+        }
+        loop {
+            let mut larges = larges.lock().unwrap_or_else(PoisonError::into_inner);
+            match larges.next() {
+                Some(at) => work(at)?,
+                None => return Ok(()),
+            }
+        }
+    })
+}
+
 /// What `work` gives for each number below `count`, in their order.
 pub fn collect<T: Send>(count: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
     let results = Mutex::new((0..count).map(|_| None).collect::<Vec<Option<T>>>());

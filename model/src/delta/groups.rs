@@ -3,6 +3,7 @@
 //! Small files of one kind go together, their old versions being the base of all: what they have in common is said once.
 //! A large object has a frame of its own, for the codec that suits it.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use reclone_format::PackedObject;
@@ -15,6 +16,9 @@ use crate::frame_plan::kind_of_name;
 const ALONE: u64 = 1 << 20;
 /// Bytes of content that a frame of several objects holds at most, and bytes of its bases.
 const GROUP: u64 = 8 << 20;
+
+/// Work on more than this takes some ten times as much memory.
+const LARGE: u64 = 32 << 20;
 
 /// Objects that share a frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +62,11 @@ impl Group {
         }
     }
 
+    /// Whether one thread at a time should work on it.
+    pub fn is_large(&self) -> bool {
+        self.content().max(self.base()) > LARGE
+    }
+
     /// Whether its contents are too large to be worked on as a whole.
     pub fn is_huge(&self) -> bool {
         self.content() > MAX_BASE
@@ -94,7 +103,7 @@ pub fn groups(members: &[Member]) -> Vec<Group> {
         let mut seen = HashSet::new();
         group.bases.retain(|base| seen.insert(base.id));
     }
-    groups.sort_by_key(|group| std::cmp::Reverse(group.content() + group.base()));
+    groups.sort_by_key(|group| Reverse((group.is_large(), group.content() + group.base())));
     groups
 }
 

@@ -24,7 +24,6 @@ mod suffixes;
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::sync::{Mutex, PoisonError};
 
 use reclone_format::{DeltaRef, Head, ObjectId, PackedObject};
 
@@ -35,13 +34,10 @@ use crate::store::Store;
 use bases::Names;
 use contents::Contents;
 use delta_pack::DeltaPack;
-use each::{collect, each};
+use each::{collect, each_beside};
 use effort::Effort;
 use groups::{Group, Member, groups};
 use tree_objects::{TreeObject, objects_of};
-
-/// Work on more than this is done by one thread at a time, for it takes some ten times as much memory.
-const LARGE: u64 = 32 << 20;
 
 /// Makes the pack that leads from the generation of `from` to that of `to`, whose manifests differ. It is durable when
 /// this returns; no head names it yet. Memory: 2 GiB at most, whatever the trees are.
@@ -60,7 +56,6 @@ pub fn make(store: &Store, from: &Head, to: &Head, effort: Effort) -> Result<Del
         from,
         to,
         effort,
-        large: Mutex::new(()),
     };
     let (contents, bases) = delta.find_bases(&new, &old, &all)?;
     let members = delta.members(&contents, &new, &bases)?;
@@ -68,7 +63,8 @@ pub fn make(store: &Store, from: &Head, to: &Head, effort: Effort) -> Result<Del
     let pack = DeltaPack::create(store, groups.len() + 1)?;
     let total = groups.iter().map(Group::content).sum();
     let progress = Progress::start("delta", Unit::Bytes, total);
-    each(groups.len() + 1, |at| {
+    let large = groups.partition_point(Group::is_large);
+    each_beside(large, groups.len() + 1, |at| {
         // The manifest is the first frame of the pack and the last of the work.
         if at == groups.len() {
             return delta.add_manifest(&pack, &old_manifest, &manifest);
@@ -89,7 +85,6 @@ struct Delta<'a> {
     from: &'a Head,
     to: &'a Head,
     effort: Effort,
-    large: Mutex<()>,
 }
 
 impl Delta<'_> {
@@ -175,8 +170,6 @@ impl Delta<'_> {
         if group.is_huge() {
             return self.copy(pack, at, group);
         }
-        let is_large = group.content().max(group.base()) > LARGE;
-        let _turn = is_large.then(|| self.large.lock().unwrap_or_else(PoisonError::into_inner));
         let content = contents.read_all(self.store, &group.objects)?;
         let base = contents.read_all(self.store, &group.bases)?;
         self.encode(pack, at, group, &content, &base)

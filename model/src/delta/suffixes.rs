@@ -80,7 +80,7 @@ fn key_of(bytes: &[u8], key: usize) -> usize {
 }
 
 /// How many bytes two contents have in common at their start.
-pub fn common(a: &[u8], b: &[u8]) -> usize {
+fn common(a: &[u8], b: &[u8]) -> usize {
     let words = a.chunks_exact(8).zip(b.chunks_exact(8));
     let whole = words.take_while(|(a, b)| a == b).count() * 8;
     let rest = a[whole..].iter().zip(&b[whole..]);

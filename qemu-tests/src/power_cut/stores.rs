@@ -65,6 +65,7 @@ impl Stores {
                 .arg(&tree)
                 .arg("--key")
                 .arg(&key)
+                .arg("--no-delta")
                 .arg(&store))?;
             run(Command::new("cp")
                 .arg("-a")
