@@ -9,7 +9,7 @@ use super::suffixes::Suffixes;
 
 /// How many bytes more than the present alignment another one must explain before it is taken.
 const BETTER: usize = 8;
-/// Where the present alignment explains three quarters of so many bytes, no other is looked for: the search is what costs
+/// Where the present alignment explains seven eighths of so many bytes, no other is looked for: the search is what costs
 /// time.
 const LOOK: usize = 32;
 /// How far to go on then.
@@ -140,7 +140,7 @@ impl Search<'_> {
         let old = self.old.get((at + anchor.old).wrapping_sub(anchor.new)..);
         let pairs = new.iter().zip(old.unwrap_or_default());
         let equal = pairs.filter(|(new, old)| new == old).count();
-        equal * 4 >= new.len() * 3
+        equal * 8 >= new.len() * 7
     }
 
     /// The first exact match from `scan` on that explains more than going on at the alignment of `anchor` would.
