@@ -9,6 +9,8 @@ use super::tree_objects::TreeObject;
 
 /// The largest object that is anyone's base: a reader and the publisher keep a base at hand as a whole.
 pub const MAX_BASE: u64 = 256 << 20;
+/// How many of a family are compared: there may be very many files with a number for a name.
+const FAMILY: usize = 512;
 /// A base of the same name elsewhere may be so many times larger or smaller.
 const ALIKE: u64 = 4;
 
@@ -73,7 +75,7 @@ impl<'a> Names<'a> {
                 size,
             )
         };
-        among.iter().min_by_key(distance).copied()
+        among.iter().take(FAMILY).min_by_key(distance).copied()
     }
 }
 

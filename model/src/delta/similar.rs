@@ -11,6 +11,8 @@ const KEPT: usize = 32;
 const SHARED: usize = KEPT / 8;
 /// An odd number with bits everywhere, to the base of which runs are numbers.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+/// How many contents are remembered for a hash: what all of a kind have tells none of them apart.
+const OWNERS: usize = 64;
 /// Shorter contents are not worth looking for.
 pub const MIN_SIZE: u64 = 4096;
 
@@ -55,7 +57,10 @@ impl Sketches {
     /// Adds the sketch of the old object with this number.
     pub fn add(&mut self, number: usize, sketch: &[u64]) {
         for hash in sketch {
-            self.owners.entry(*hash).or_default().push(number);
+            let owners = self.owners.entry(*hash).or_default();
+            if owners.len() < OWNERS {
+                owners.push(number);
+            }
         }
     }
 
