@@ -104,7 +104,7 @@ impl Site {
         self.path("store")
     }
 
-    /// Publishes the model's tree, without a delta pack, and returns the number of the generation.
+    /// Publishes the model's tree and returns the number of the generation.
     pub fn publish(&self) -> io::Result<u64> {
         self.publish_to(&self.store(), &self.path("key"))
     }
@@ -118,7 +118,6 @@ impl Site {
             .arg(self.model.root())
             .arg("--key")
             .arg(key)
-            .arg("--no-delta")
             .arg(store);
         let said = run(&mut publish)?;
         let number = said

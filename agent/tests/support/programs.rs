@@ -132,8 +132,7 @@ impl Site {
         (stdout.lines().last().unwrap().parse().unwrap(), stderr)
     }
 
-    /// `reclone-model publish` of the tree to the store, without delta packs: `reclone-model delta` makes them where a test
-    /// wants them.
+    /// `reclone-model publish` of the tree to the store.
     pub fn publish_command(&self, options: &[&str]) -> Command {
         let mut command = reclone_model();
         command
@@ -142,7 +141,6 @@ impl Site {
             .arg(&self.tree)
             .arg("--key")
             .arg(&self.key)
-            .arg("--no-delta")
             .args(options)
             .arg(&self.store);
         command

@@ -65,7 +65,6 @@ impl Stores {
                 .arg(&tree)
                 .arg("--key")
                 .arg(&key)
-                .arg("--no-delta")
                 .arg(&store))?;
             run(Command::new("cp")
                 .arg("-a")
