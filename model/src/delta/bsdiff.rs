@@ -15,6 +15,9 @@ const LOOK: usize = 32;
 /// How far to go on then.
 const STEP: usize = 8;
 
+/// Longer matches are not told apart: where all bytes are alike, each search would go through all of them.
+const LONG: usize = 1024;
+
 /// What makes a new content of an old one: see `docs/format.md`, "Patch".
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Difference {
@@ -152,7 +155,8 @@ impl Search<'_> {
                 (counted, agreeing) = (at, 0);
                 continue;
             }
-            let (old, length) = self.suffixes.longest(&self.new[at..]);
+            let end = self.new.len().min(at + LONG);
+            let (old, length) = self.suffixes.longest(&self.new[at..end]);
             while counted < at + length {
                 agreeing += usize::from(self.agrees(counted, anchor));
                 counted += 1;
