@@ -1,6 +1,6 @@
 # make build, make test and make demo do their own set-up.
 RELEASE = target/x86_64-unknown-linux-gnu/release
-SCRIPTS = .ci/run fuzz/quick units/fresh-home units/apply units/restored.d/50-reload.example qemu-tests/setup qemu-tests/tree $(shell find initramfs-tools-hook -type f) $(wildcard dracut-module/50reclone/*.sh)
+SCRIPTS = .ci/run fuzz/quick units/fresh-home units/apply units/restored.d/50-reload.example qemu-tests/setup qemu-tests/setup-bench qemu-tests/tree qemu-tests/upgrade $(shell find initramfs-tools-hook -type f) $(wildcard dracut-module/50reclone/*.sh)
 
 .PHONY: setup build check test test-all boot boot-all matrix power-cut power-cut-quick power-cut-teeth soak bench demo fuzz fuzz-quick install-model install-clone
 
@@ -54,9 +54,11 @@ power-cut-teeth: build
 soak: setup
 	STEPS=$(or $(STEPS),10000) MINUTES=$(or $(MINUTES),60) SEED=$(SEED) DISK=$(DISK) cargo test --quiet --package reclone --features crash-points --test soak
 
-# What reclone costs, beside its peers; BENCH=boot, for one, measures that alone. Takes a while and some 20 GB below target/bench; wants a quiet machine.
+# What reclone costs, beside its peers; BENCH="rsync update 100mbit", for one, measures that alone: words are docs/benchmarks.md's.
+# BENCH_SIZE=small takes small trees. Takes a while and some 40 GB below target/bench; wants a quiet machine.
 bench: build
-	cargo run --release --quiet --package qemu-tests --bin bench -- $(RELEASE) target/bench $(BENCH)
+	qemu-tests/setup-bench
+	BENCH_RUNS=$(BENCH_RUNS) BENCH_SIZE=$(BENCH_SIZE) cargo run --quiet --package qemu-tests --bin bench -- $(RELEASE) target/bench $(BENCH)
 
 fuzz-quick:
 	fuzz/quick

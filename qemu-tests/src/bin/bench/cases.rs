@@ -1,6 +1,5 @@
 //! What is measured, a function each.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,10 +9,9 @@ use std::time::{Duration, Instant};
 use qemu_tests::server::Server;
 
 use crate::measure::{Cost, drop_caches, measure, median, shell};
-use crate::trees::Tree;
+use crate::trees::{Tree, remove};
 
 const LEVEL: &str = "9";
-const RUNS: usize = 3;
 
 /// The programs and a folder to work in.
 pub struct Bench {
@@ -26,10 +24,6 @@ fn seconds(time: Duration) -> String {
     format!("{:.3} s", time.as_secs_f64())
 }
 
-fn ratio(ours: Duration, theirs: Duration) -> String {
-    format!("ratio {:.2}", ours.as_secs_f64() / theirs.as_secs_f64())
-}
-
 pub fn row(what: &str, cost: &Cost) {
     println!(
         "  {what:<44} {:>10} wall {:>10} CPU {:>7.1} MiB",
@@ -37,23 +31,6 @@ pub fn row(what: &str, cost: &Cost) {
         seconds(cost.cpu),
         cost.memory as f64 / 1024.0
     );
-}
-
-/// Words as one shell command.
-fn join(words: &[&Path]) -> OsString {
-    let mut line = OsString::new();
-    for word in words {
-        line.push(word);
-        line.push(" ");
-    }
-    line
-}
-
-pub fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 impl Bench {
@@ -145,102 +122,6 @@ impl Bench {
             .arg(self.key().with_extension("pub"));
         command.arg("--pool").arg(pool);
         command
-    }
-
-    /// The first publish, and one without a change beside a `find` that reads the same fields.
-    pub fn publish(&self, tree: &Tree) -> io::Result<()> {
-        println!("publish");
-        let (store, first) = self.store(tree)?;
-        row("the first time", &first);
-        let unchanged = self.publish_command(&store, tree);
-        let script = join(&[
-            Path::new("find"),
-            &tree.path,
-            Path::new("-printf"),
-            Path::new("'%p %y %m %U %G %s %T@ %C@ %i %n %D %l\\n' > /dev/null"),
-        ]);
-        let find = shell(&script);
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for _ in 0..5 {
-            ours.push(measure(&unchanged)?);
-            theirs.push(measure(&find)?);
-        }
-        let (ours, theirs) = (median(ours), median(theirs));
-        row("without a change", &ours);
-        row("find -printf, all fields", &theirs);
-        println!("  {}", ratio(ours.wall, theirs.wall));
-        Ok(())
-    }
-
-    /// A first clone beside `curl | zstd | tar` and rsync, each with a cold cache.
-    pub fn first_clone(&self, tree: &Tree) -> io::Result<()> {
-        println!("first clone, cold cache, server on loopback");
-        let store = self.work.join("store");
-        let archive = store.join("packs/tree.tar.zst");
-        let pack = Command::new("tar")
-            .args(["--xattrs", "-C"])
-            .arg(&tree.path)
-            .args(["-c", "."])
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let output = fs::File::create(&archive)?;
-        let mut zstd = Command::new("zstd");
-        zstd.args([&format!("-{LEVEL}"), "-T0", "-q", "-c"]);
-        let source = pack
-            .stdout
-            .ok_or_else(|| io::Error::other("tar has no output"))?;
-        if !zstd.stdin(source).stdout(output).status()?.success() {
-            return Err(io::Error::other("zstd failed"));
-        }
-        let archived = fs::metadata(&archive)?.len();
-        let server = Server::start(&self.model, &store, 0, &self.work.join("server.log"))?;
-        let url = format!("http://127.0.0.1:{}", server.port());
-        let (pool, unpacked) = (self.work.join("pool"), self.work.join("unpacked"));
-        let (mut ours, mut theirs, mut rsyncs) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..RUNS {
-            remove(&pool)?;
-            drop_caches()?;
-            ours.push(measure(&self.sync_command(&url, &pool))?);
-            remove(&unpacked)?;
-            fs::create_dir(&unpacked)?;
-            let script = format!(
-                "curl -sf {url}/packs/tree.tar.zst | zstd -dc | tar --xattrs -C {} -x; sync",
-                unpacked.display()
-            );
-            drop_caches()?;
-            theirs.push(measure(&shell(script.as_ref()))?);
-            remove(&unpacked)?;
-            let script = format!(
-                "rsync -aH --numeric-ids {}/ {}/; sync",
-                tree.path.display(),
-                unpacked.display()
-            );
-            drop_caches()?;
-            rsyncs.push(measure(&shell(script.as_ref()))?);
-        }
-        let (ours, theirs, rsyncs) = (median(ours), median(theirs), median(rsyncs));
-        row("reclone sync", &ours);
-        row("curl | zstd -dc | tar -x; sync", &theirs);
-        row("rsync -aH from a local folder; sync", &rsyncs);
-        println!("  {} to tar", ratio(ours.wall, theirs.wall));
-        let received: u64 = fs::read_dir(store.join("packs"))?
-            .map(|entry| Ok(entry?.metadata()?.len()))
-            .sum::<io::Result<u64>>()?
-            - archived;
-        println!(
-            "  {received} bytes in packs, {archived} as tar.zst: ratio {:.3}",
-            received as f64 / archived as f64
-        );
-        remove(&pool)?;
-        println!(
-            "  syncs: {}",
-            self.count_calls(
-                &self.sync_command(&url, &pool),
-                "fsync,fdatasync,sync,syncfs,sync_file_range,msync",
-                ""
-            )?
-        );
-        fs::remove_file(archive)
     }
 
     /// How many system calls of these names a command makes, of those whose arguments contain `part`.

@@ -7,8 +7,9 @@ use std::process::Command;
 
 use nix::mount::{MntFlags, umount2};
 
-use crate::cases::{Bench, remove, row};
+use crate::cases::{Bench, row};
 use crate::measure::{measure, median};
+use crate::trees::remove;
 
 /// Files of the home, and how many of them are changed in each round.
 const FILES: usize = 2_000;

@@ -2,17 +2,20 @@
 //! child it is: the kernel's account of a process's children then is the account of the command.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// The argument that makes this program a measuring one.
+/// The argument that makes this program a measuring one. What follows is a folder whose file system is synced within the
+/// measured time, or nothing (an empty word), then the command.
 pub const FLAG: &str = "--measure";
 
 /// What a command cost.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
     pub wall: Duration,
     pub cpu: Duration,
@@ -21,12 +24,15 @@ pub struct Cost {
 }
 
 /// Runs a command and prints its cost as the last line of standard output.
-pub fn run_and_report(command: &[OsString]) -> io::Result<()> {
-    let [program, arguments @ ..] = command else {
+pub fn run_and_report(words: &[OsString]) -> io::Result<()> {
+    let [folder, program, arguments @ ..] = words else {
         return Err(io::Error::other("nothing to measure"));
     };
     let start = Instant::now();
     let status = Command::new(program).args(arguments).status()?;
+    if !folder.is_empty() {
+        rustix::fs::syncfs(File::open(folder)?)?;
+    }
     let wall = start.elapsed();
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let micros = |time: nix::sys::time::TimeVal| time.tv_sec() * 1_000_000 + time.tv_usec();
@@ -40,8 +46,18 @@ pub fn run_and_report(command: &[OsString]) -> io::Result<()> {
 
 /// Runs a command, which must succeed, and gives its cost.
 pub fn measure(command: &Command) -> io::Result<Cost> {
+    measure_in(OsStr::new(""), command)
+}
+
+/// The same, until the file system that has this folder is on disk.
+pub fn measure_synced(command: &Command, folder: &Path) -> io::Result<Cost> {
+    measure_in(folder.as_os_str(), command)
+}
+
+fn measure_in(folder: &OsStr, command: &Command) -> io::Result<Cost> {
     let output = Command::new(std::env::current_exe()?)
         .arg(FLAG)
+        .arg(folder)
         .arg(command.get_program())
         .args(command.get_args())
         .stderr(Stdio::piped())
@@ -81,6 +97,21 @@ pub fn shell(script: &OsStr) -> Command {
         .args(["-c", "set -eo pipefail; eval \"$0\""])
         .arg(script);
     command
+}
+
+/// The first line that a program says about its version.
+pub fn version(program: &str) -> io::Result<String> {
+    let flag = if program == "zsync" {
+        "-V"
+    } else {
+        "--version"
+    };
+    let output = Command::new(program).arg(flag).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text
+        .lines()
+        .find(|line| line.contains(|c: char| c.is_ascii_digit()));
+    Ok(line.unwrap_or_default().trim().to_owned())
 }
 
 /// The middle one by wall time.

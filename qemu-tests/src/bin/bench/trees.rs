@@ -1,9 +1,9 @@
-//! The trees that are measured: a copy of real files, and trees of nothing but entries.
+//! Trees of nothing but entries; the real ones are built by `qemu-tests/upgrade`.
 
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A tree and what is in it.
@@ -29,42 +29,12 @@ impl fmt::Display for Tree {
     }
 }
 
-/// Copies files of `source` in the order of their names, until there are this many entries or bytes; the large files
-/// that do not fit are passed over. A tree that is there already is taken as it is.
-pub fn real(source: &Path, target: &Path, entries: usize, bytes: u64) -> io::Result<Tree> {
-    if !target.exists() {
-        let new = target.with_extension("new");
-        let _ = fs::remove_dir_all(&new);
-        let mut left = (entries, bytes);
-        copy(source, &new, &mut left)?;
-        fs::rename(&new, target)?;
+/// Removes a folder, if it is there.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
-    count(target)
-}
-
-fn copy(source: &Path, target: &Path, left: &mut (usize, u64)) -> io::Result<()> {
-    fs::create_dir_all(target)?;
-    let mut names: Vec<_> = fs::read_dir(source)?
-        .map(|entry| Ok(entry?.file_name()))
-        .collect::<io::Result<_>>()?;
-    names.sort();
-    for name in names {
-        let (from, to) = (source.join(&name), target.join(&name));
-        let metadata = fs::symlink_metadata(&from)?;
-        if left.0 == 0 || (metadata.is_file() && metadata.size() > left.1) {
-            continue;
-        }
-        left.0 -= 1;
-        if metadata.is_dir() {
-            copy(&from, &to, left)?;
-        } else if metadata.is_symlink() {
-            symlink(fs::read_link(&from)?, &to)?;
-        } else if metadata.is_file() {
-            left.1 -= metadata.size();
-            fs::copy(&from, &to)?;
-        }
-    }
-    Ok(())
 }
 
 /// A tree of small files, a hundred to a folder, no two alike.
