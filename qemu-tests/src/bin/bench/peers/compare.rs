@@ -21,6 +21,18 @@ pub struct Node {
     digests: (u128, u128),
 }
 
+impl Node {
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.mode & 0o170_000 == 0o100_000
+    }
+
+    /// In bytes; 0 for a folder.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
 /// A tree by its paths, relative to the top. The top is not in it: it is nobody's file.
 pub type Nodes = BTreeMap<PathBuf, Node>;
 
@@ -122,8 +134,7 @@ pub fn differences(model: &Nodes, client: &Nodes, times: bool) -> Vec<String> {
 
 /// Changes this many files, spread over the tree, as programs do: a new file takes the old one's place.
 pub fn drift(top: &Path, model: &Nodes, files: usize) -> io::Result<()> {
-    let is_file = |node: &Node| node.mode & 0o170_000 == 0o100_000;
-    let mut paths: Vec<_> = model.iter().filter(|(_, node)| is_file(node)).collect();
+    let mut paths: Vec<_> = model.iter().filter(|(_, node)| node.is_file()).collect();
     // Large files would measure copying.
     paths.retain(|(_, node)| node.size < 64 << 10);
     let step = (paths.len() / files).max(1);
@@ -143,19 +154,21 @@ pub fn drift(top: &Path, model: &Nodes, files: usize) -> io::Result<()> {
 /// The contents of `new` that `old` has nowhere: a path for each; and the path whose older content lies nearest: the same, or
 /// the same but for numbers.
 pub fn new_contents(old: &Nodes, new: &Nodes) -> Vec<(PathBuf, Option<PathBuf>)> {
-    let is_file = |node: &Node| node.mode & 0o170_000 == 0o100_000 && node.size > 0;
+    let has_content = |node: &Node| node.is_file() && node.size > 0;
     let mut known: std::collections::HashSet<_> = old.values().map(|node| node.digests.0).collect();
     let by_name: BTreeMap<_, _> = old
         .iter()
-        .filter(|(_, node)| is_file(node))
+        .filter(|(_, node)| has_content(node))
         .map(|(path, _)| (without_numbers(path), path))
         .collect();
     let mut found = Vec::new();
     for (path, node) in new {
-        if !is_file(node) || !known.insert(node.digests.0) {
+        if !has_content(node) || !known.insert(node.digests.0) {
             continue;
         }
-        let same = old.get_key_value(path).filter(|(_, node)| is_file(node));
+        let same = old
+            .get_key_value(path)
+            .filter(|(_, node)| has_content(node));
         let base = same.map(|(path, _)| path);
         let base = base.or_else(|| by_name.get(&without_numbers(path)).copied());
         found.push((path.clone(), base.cloned()));

@@ -4,6 +4,7 @@ mod archive;
 mod casync;
 mod compare;
 mod floor;
+mod inline;
 mod link;
 mod ostree;
 mod reclone;

@@ -131,9 +131,10 @@ impl Peer for Reclone {
     }
 
     fn fetch(&self, _state: State, address: &Address) -> Command {
+        let folder = Path::new(self.place.server.file_name().expect("a name"));
         let mut sync = self.agent("sync");
         sync.arg("--store")
-            .arg(format!("{}/reclone/store", address.http));
+            .arg(format!("{}/{}/store", address.http, folder.display()));
         sync.arg("--key").arg(self.key().with_extension("pub"));
         sync
     }

@@ -17,11 +17,15 @@ use super::rsync::Rsync;
 use super::sample::{Sample, Samples};
 use super::site::{Address, Site};
 use super::zsync::Zsync;
-use super::{OPERATIONS, Operation, Peer, Place, Renewed, STATES, State, Trees, floor, table};
+use super::{
+    OPERATIONS, Operation, Peer, Place, Renewed, STATES, State, Trees, floor, inline, table,
+};
 use crate::measure::{Cost, drop_caches, measure_synced};
 use crate::trees::remove;
 
 const DRIFT: usize = 1_000;
+/// The word for the experiment; it is no part of the usual run.
+const INLINE: &str = "inline";
 
 /// What was asked for; words of one kind narrow that kind.
 pub struct Wanted<'a> {
@@ -44,10 +48,8 @@ impl<'a> Wanted<'a> {
 
     fn step(&self, name: &str) -> bool {
         let operations = OPERATIONS.map(Operation::name);
-        self.of_kind(
-            name,
-            &[&operations[..], &["publish", "floor", "table"]].concat(),
-        )
+        let others = ["publish", floor::FLOOR, INLINE, "table"];
+        self.of_kind(name, &[&operations[..], &others].concat())
     }
 
     fn link(&self, link: Link) -> bool {
@@ -57,10 +59,13 @@ impl<'a> Wanted<'a> {
     }
 }
 
-struct Run<'a> {
+/// What all rounds share.
+pub struct Run<'a> {
     wanted: Wanted<'a>,
-    runs: usize,
+    pub runs: usize,
     site: Site,
+    /// The servers on loopback.
+    pub near: Address,
     samples: Samples,
     /// What each state must look like.
     trees: [Nodes; 3],
@@ -84,6 +89,7 @@ pub fn run(programs: &Path, trees: &Path, wanted: Wanted<'_>, runs: usize) -> io
         .iter()
         .any(|operation| wanted.step(operation.name()))
         || wanted.step(floor::FLOOR)
+        || wanted.said(INLINE)
     {
         for state in STATES {
             nodes.push(compare::read(&trees.join(state.name()))?);
@@ -92,22 +98,30 @@ pub fn run(programs: &Path, trees: &Path, wanted: Wanted<'_>, runs: usize) -> io
     let mut run = Run {
         wanted,
         runs,
+        near: site.address(LINKS[0])?,
         site,
         samples,
         trees: nodes.try_into().unwrap_or_default(),
     };
+    if run.wanted.said(INLINE) {
+        let real = Reclone {
+            place: places("reclone"),
+            programs: programs.to_owned(),
+        };
+        inline::run(&run, &real, &work.join("inline"))?;
+    }
     let peers = peers(programs, places);
     let names: Vec<_> = peers.iter().map(|peer| peer.name()).collect();
-    let mut versions = Vec::new();
+    let (mut versions, mut failed) = (Vec::new(), Vec::new());
     for peer in &peers {
         versions.push((peer.name(), peer.version()?));
-        if run.wanted.of_kind(peer.name(), &names) {
-            run.publish(peer.as_ref())?;
-            for link in LINKS {
-                if run.wanted.link(link) {
-                    run.rounds(peer.as_ref(), link)?;
-                }
-            }
+        if !run.wanted.of_kind(peer.name(), &names) {
+            continue;
+        }
+        // One that fails is no reason to lose the others' figures.
+        if let Err(error) = run.peer(peer.as_ref()) {
+            eprintln!("{}: {error}", peer.name());
+            failed.push(peer.name());
         }
     }
     if run.wanted.step(floor::FLOOR) {
@@ -120,7 +134,13 @@ pub fn run(programs: &Path, trees: &Path, wanted: Wanted<'_>, runs: usize) -> io
     }
     remove(&places("").client)?;
     table::print(&run.samples, &versions);
-    Ok(())
+    match failed[..] {
+        [] => Ok(()),
+        _ => Err(io::Error::other(format!(
+            "not measured to the end: {}",
+            failed.join(", ")
+        ))),
+    }
 }
 
 fn peers(programs: &Path, place: impl Fn(&str) -> Place) -> Vec<Box<dyn Peer>> {
@@ -165,13 +185,24 @@ fn peers(programs: &Path, place: impl Fn(&str) -> Place) -> Vec<Box<dyn Peer>> {
 }
 
 impl Run<'_> {
+    fn peer(&mut self, peer: &dyn Peer) -> io::Result<()> {
+        self.publish(peer)?;
+        for link in LINKS {
+            if self.wanted.link(link) {
+                self.rounds(peer, link)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Publishes all three states, if that is to be measured or was not yet done with this version.
     fn publish(&mut self, peer: &dyn Peer) -> io::Result<()> {
         let stamp = peer.place().server.with_extension(peer.name());
         let version = peer.version()?;
         let known = fs::read_to_string(&stamp).is_ok_and(|known| known == version);
         let measured = self.wanted.said("publish");
-        let tables = self.wanted.said("table") || self.wanted.said(floor::FLOOR);
+        let quiet = ["table", floor::FLOOR, INLINE];
+        let tables = quiet.iter().any(|word| self.wanted.said(word));
         if tables || (known && !measured) || peer.publish(State::Touched).is_none() {
             return Ok(());
         }
@@ -198,10 +229,10 @@ impl Run<'_> {
         let wanted =
             |operation: &Operation| peer.can(*operation) && self.wanted.step(operation.name());
         let wanted: Vec<_> = OPERATIONS.into_iter().filter(wanted).collect();
-        let (near, far) = (self.site.address(LINKS[0])?, self.site.address(link)?);
+        let far = self.site.address(link)?;
         let mut all: BTreeMap<Operation, Vec<Sample>> = BTreeMap::new();
         for run in 0..self.runs {
-            for (operation, sample) in self.round(peer, &wanted, [&near, &far], run == 0)? {
+            for (operation, sample) in self.round(peer, &wanted, &far, run == 0)? {
                 println!(
                     "{} {} {}: {sample}",
                     peer.name(),
@@ -224,35 +255,30 @@ impl Run<'_> {
         &self,
         peer: &dyn Peer,
         wanted: &[Operation],
-        [near, far]: [&Address; 2],
+        far: &Address,
         checked: bool,
     ) -> io::Result<Vec<(Operation, Sample)>> {
         let (Some(first), Some(&last)) = (wanted.first(), wanted.last()) else {
             return Ok(Vec::new());
         };
-        remove(&peer.place().client)?;
-        fs::create_dir_all(&peer.place().client)?;
-        peer.begin()?;
         let mut samples = Vec::new();
-        if *first != Operation::Clone {
-            let state = first
-                .target()
-                .before()
-                .filter(|_| *first <= Operation::Small);
-            let state = state.unwrap_or(first.target());
-            peer.offer(state)?;
-            self.measure(peer, &peer.fetch(state, near))?;
+        if *first == Operation::Clone {
+            self.begin(peer)?;
+        } else {
+            let before = first.target().before();
+            let state = before.filter(|_| *first <= Operation::Small);
+            self.first_clone(peer, state.unwrap_or(first.target()))?;
         }
         for operation in OPERATIONS {
             if operation < *first || operation > last || !peer.can(operation) {
                 continue;
             }
             let (state, asked) = (operation.target(), wanted.contains(&operation));
-            let address = if asked { far } else { near };
+            let address = if asked { far } else { &self.near };
             peer.offer(state)?;
             let command = match operation {
                 Operation::Drift => {
-                    let model = &self.trees[state as usize];
+                    let model = self.tree(state);
                     peer.with_tree(true, &mut |top| compare::drift(top, model, DRIFT))?;
                     peer.restore(address)
                 }
@@ -269,8 +295,27 @@ impl Run<'_> {
         Ok(samples)
     }
 
+    /// A client that has nothing.
+    fn begin(&self, peer: &dyn Peer) -> io::Result<()> {
+        remove(&peer.place().client)?;
+        fs::create_dir_all(&peer.place().client)?;
+        peer.begin()
+    }
+
+    /// Gives a client that has nothing this state, over the near address.
+    pub fn first_clone(&self, peer: &dyn Peer, state: State) -> io::Result<Sample> {
+        self.begin(peer)?;
+        peer.offer(state)?;
+        self.measure(peer, &peer.fetch(state, &self.near))
+    }
+
+    /// What a state must look like.
+    pub fn tree(&self, state: State) -> &Nodes {
+        &self.trees[state as usize]
+    }
+
     /// Runs a client's command with cold caches until all is on disk.
-    fn measure(&self, peer: &dyn Peer, command: &Command) -> io::Result<Sample> {
+    pub fn measure(&self, peer: &dyn Peer, command: &Command) -> io::Result<Sample> {
         drop_caches()?;
         let before = self.site.counters(0)?;
         let cost = measure_synced(command, &peer.place().client)?;
@@ -286,7 +331,7 @@ impl Run<'_> {
     }
 
     fn check(&self, peer: &dyn Peer, state: State) -> io::Result<()> {
-        let model = &self.trees[state as usize];
+        let model = self.tree(state);
         peer.with_tree(false, &mut |top| {
             let lines = compare::differences(model, &compare::read(top)?, peer.keeps_times());
             match &lines[..] {
@@ -304,7 +349,7 @@ impl Run<'_> {
 }
 
 /// Publishes one state, with the tree in memory; the operations that this was, and their costs.
-fn publish(peer: &dyn Peer, state: State) -> io::Result<Vec<(String, Sample)>> {
+pub fn publish(peer: &dyn Peer, state: State) -> io::Result<Vec<(String, Sample)>> {
     let Some(command) = peer.publish(state) else {
         return Ok(Vec::new());
     };
