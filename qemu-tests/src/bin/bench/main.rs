@@ -1,5 +1,6 @@
 //! `make bench`: what reclone costs, beside what its peers cost on the same trees in the same run. Prints medians and
-//! ratios; asserts nothing but that all made the same trees, for times depend on the machine. Runs as root: it drops the page cache and mounts.
+//! ratios; asserts nothing but that all made the same trees, for times depend on the machine. Runs as root: it drops the
+//! page cache and mounts.
 
 mod boot;
 mod cases;

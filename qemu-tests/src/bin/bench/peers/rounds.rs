@@ -203,7 +203,7 @@ impl Run<'_> {
         let measured = self.wanted.said("publish");
         let quiet = ["table", floor::FLOOR, INLINE];
         let tables = quiet.iter().any(|word| self.wanted.said(word));
-        if tables || (known && !measured) || peer.publish(State::Touched).is_none() {
+        if tables || (known && !measured) || peer.publish(State::Updated).is_none() {
             return Ok(());
         }
         let mut all: BTreeMap<String, Vec<Sample>> = BTreeMap::new();

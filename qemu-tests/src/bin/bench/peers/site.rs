@@ -47,10 +47,10 @@ impl Site {
             fs::write(log, "")?;
         }
         fs::write(home.join("nginx.conf"), nginx_configuration(home, ports[0]))?;
-        let mut nginx = Command::new("nginx");
+        let mut nginx = server("nginx");
         nginx.arg("-c").arg(home.join("nginx.conf"));
         fs::write(home.join("rsyncd.conf"), rsync_configuration(trees, &log))?;
-        let mut rsync = Command::new("rsync");
+        let mut rsync = server("rsync");
         rsync
             .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
             .arg(format!("--port={}", ports[1]))
@@ -130,6 +130,13 @@ impl Drop for Site {
             let _ = child.wait();
         }
     }
+}
+
+/// A program that gets SIGTERM when this one is killed. (An rsync daemon changes its credentials and so loses that.)
+fn server(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", program]);
+    command
 }
 
 fn nginx_configuration(home: &Path, port: u16) -> String {
