@@ -132,7 +132,7 @@ impl Drop for Site {
     }
 }
 
-/// A program that gets SIGTERM when this one is killed. (An rsync daemon changes its credentials and so loses that.)
+/// A program that gets SIGTERM when this one ends, however that ends.
 fn server(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", program]);
