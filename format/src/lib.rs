@@ -15,6 +15,9 @@ pub mod entry;
 pub mod manifest;
 pub mod showable;
 
+// what a reset does to it
+pub mod policy;
+
 // its contents on the way
 pub mod frame;
 pub mod pack;
@@ -30,5 +33,6 @@ pub use head::{DeltaRef, Head, ManifestRef, PackRef};
 pub use manifest::{Item, ManifestHeader, ManifestReader, ManifestWriter};
 pub use object_id::{ObjectHasher, ObjectId, object_id_of};
 pub use pack::{Codec, Frame, PackHeader, PackId, PackIndex, PackedObject};
+pub use policy::{Policy, PolicyError, Rule};
 pub use signature::PublicKey;
 pub use tree_path::TreePath;

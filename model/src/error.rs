@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use reclone_format::PolicyError;
+
 use crate::serve::ServeError;
 
 /// Everything that can stop a command.
@@ -90,6 +92,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The tree's policy can not be understood.
+    #[error(transparent)]
+    Policy(PolicyError),
     /// Parts of the tree could not be read.
     #[error("{} of the tree can not be published; nothing was published:\n  {}", count(problems.len()), list(problems))]
     Tree {

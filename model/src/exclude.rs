@@ -1,6 +1,7 @@
-//! Which paths of the tree are left out: a built-in list, and the tree's own `/etc/reclone/exclude`.
+//! Which paths of the tree are left out: a built-in list, the tree's own `/etc/reclone/exclude`, and what its `/etc/reclone/policy` says:
+//! `exclude` leaves a path out with all below it; of what clones `keep`, folders are published empty and files not at all.
 //!
-//! One glob a line, `#` begins a comment line. `*` and `?` stay within one name, `**` does not. With a `/` at its start or
+//! The first two have one glob a line, `#` begins a comment line. `*` and `?` stay within one name, `**` does not. With a `/` at its start or
 //! inside, a glob is meant from the top of the tree; without, it is meant for a name in any folder. With a `/` at its end it
 //! leaves the folder itself in place and its contents out.
 
@@ -9,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
-use reclone_format::TreePath;
+use reclone_format::{Policy, Rule, TreePath};
 
 use crate::error::{Error, Result};
 
@@ -63,6 +64,7 @@ pub enum Verdict {
 pub struct Exclude {
     out: GlobSet,
     hollow: GlobSet,
+    policy: Policy,
 }
 
 impl Exclude {
@@ -89,18 +91,34 @@ impl Exclude {
         Ok(Self {
             out: build(rules.out)?,
             hollow: build(rules.hollow)?,
+            policy: Policy::default(),
         })
     }
 
+    /// The same, with the rules of the tree's policy.
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
     /// What the rules say about `path`.
-    pub fn verdict(&self, path: &TreePath) -> Verdict {
+    pub fn verdict(&self, path: &TreePath, is_folder: bool) -> Verdict {
         let candidate = Candidate::new(OsStr::from_bytes(path.as_bytes()));
         if self.out.is_match_candidate(&candidate) {
             Verdict::LeaveOut
         } else if self.hollow.is_match_candidate(&candidate) {
             Verdict::Hollow
         } else {
-            Verdict::Keep
+            self.policy_verdict(path, is_folder)
+        }
+    }
+
+    /// A clone mounts what it keeps at a folder of the model's; that must be there.
+    fn policy_verdict(&self, path: &TreePath, is_folder: bool) -> Verdict {
+        match self.policy.rule(path.as_bytes(), is_folder) {
+            Rule::Exclude => Verdict::LeaveOut,
+            Rule::Keep if is_folder => Verdict::Hollow,
+            Rule::Keep => Verdict::LeaveOut,
+            Rule::Reset | Rule::Seed | Rule::Follow => Verdict::Keep,
         }
     }
 }
@@ -162,7 +180,27 @@ mod tests {
 
     fn verdict(rules: &str, path: &[u8]) -> Verdict {
         let exclude = Exclude::new(Some((Path::new("x"), rules.as_bytes()))).unwrap();
-        exclude.verdict(&TreePath::from_bytes(path.to_vec()).unwrap())
+        exclude.verdict(&TreePath::from_bytes(path.to_vec()).unwrap(), false)
+    }
+
+    #[test]
+    fn what_clones_keep_is_not_published_but_the_folders_for_it_are() {
+        let mut policy = Policy::default();
+        let text = b"keep /home\nkeep /etc/passwd\nseed /etc/group\nexclude *.log\nfollow /opt";
+        policy.add("policy", text).unwrap();
+        let exclude = Exclude::new(None).unwrap().with_policy(policy);
+        for (path, is_folder, expected) in [
+            ("home", true, Verdict::Hollow),
+            ("home", false, Verdict::LeaveOut),
+            ("etc/passwd", false, Verdict::LeaveOut),
+            ("etc/group", false, Verdict::Keep),
+            ("var/a.log", false, Verdict::LeaveOut),
+            ("opt/a", false, Verdict::Keep),
+            ("etc/hostname", false, Verdict::Keep),
+        ] {
+            let path = TreePath::from_bytes(path.into()).unwrap();
+            assert_eq!(exclude.verdict(&path, is_folder), expected, "{path}");
+        }
     }
 
     #[test]

@@ -164,11 +164,14 @@ impl<'a> FolderReader<'a> {
         known: Option<&mut Known<'a>>,
         listing: &mut Listing,
     ) -> io::Result<()> {
-        let verdict = self.options.exclude.verdict(&path);
+        let meta = meta_at(open, name)?;
+        let verdict = self
+            .options
+            .exclude
+            .verdict(&path, meta.kind() == DIRECTORY);
         if verdict == Verdict::LeaveOut {
             return Ok(());
         }
-        let meta = meta_at(open, name)?;
         if self
             .options
             .never

@@ -7,8 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use reclone_format::policy::MODEL_FILE;
 use reclone_format::showable::unshowable;
-use reclone_format::{Head, ManifestRef, PackRef};
+use reclone_format::{Head, ManifestRef, PackRef, Policy};
 
 use crate::add_deltas::{DeltaOptions, add_deltas};
 use crate::error::{Context, Error, Result};
@@ -274,16 +275,29 @@ fn read_tree(
 }
 
 fn read_exclude(tree: &LiveTree) -> Result<Exclude> {
-    let path = tree.path().join(exclude::FILE);
-    let inside =
-        reclone_format::TreePath::from_bytes(exclude::FILE.into()).map_err(Error::Unpublishable)?;
+    let exclude = match read_own(tree, exclude::FILE)? {
+        Some((path, text)) => Exclude::new(Some((&path, &text)))?,
+        None => Exclude::new(None)?,
+    };
+    let mut policy = Policy::default();
+    if let Some((path, text)) = read_own(tree, MODEL_FILE)? {
+        let name = path.display().to_string();
+        policy.add(&name, &text).map_err(Error::Policy)?;
+    }
+    Ok(exclude.with_policy(policy))
+}
+
+/// A file of the tree that says how to publish it, with its name for messages; none where it is not there.
+fn read_own(tree: &LiveTree, file: &str) -> Result<Option<(PathBuf, Vec<u8>)>> {
+    let path = tree.path().join(file);
+    let inside = reclone_format::TreePath::from_bytes(file.into()).map_err(Error::Unpublishable)?;
     let mut text = Vec::new();
     match tree.open_file(&inside) {
         Ok(mut file) => {
             io::Read::read_to_end(&mut file, &mut text).context("read", &path)?;
-            Exclude::new(Some((&path, &text)))
+            Ok(Some((path, text)))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Exclude::new(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).context("open", &path),
     }
 }
