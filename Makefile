@@ -85,7 +85,7 @@ install-clone:
 	install -D -m 644 -t $(DESTDIR)/usr/lib/dracut/modules.d/50reclone dracut-module/50reclone/reclone.service
 	install -D -m 644 dracut-module/reclone.conf $(DESTDIR)/usr/lib/dracut/dracut.conf.d/50-reclone.conf
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/reclone.8
-	install -D -m 644 -t $(DESTDIR)/usr/share/man/man5 docs/man/reclone.conf.5
+	install -D -m 644 -t $(DESTDIR)/usr/share/man/man5 docs/man/reclone.conf.5 docs/man/reclone-policy.5
 	install -D -t $(DESTDIR)/usr/lib/reclone units/fresh-home units/apply
 	install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system $(wildcard units/*.service units/*.timer units/*.path)
 	install -D -m 644 -t $(DESTDIR)/usr/share/doc/reclone/user@.service.d units/user@.service.d/50-reclone.conf

@@ -42,7 +42,13 @@ pub fn assemble(
     if let Some(session) = session {
         session.prepare(&image.at)?;
     }
-    let form = mount_overlay(&image.at, &pool.objects(), session, target)?;
+    let layers = Layers {
+        above: None,
+        image: &image.at,
+        objects: &pool.objects(),
+        session,
+    };
+    let form = mount_overlay(&layers, target)?;
     info!(
         "generation {} is at {}",
         generation.number,
@@ -51,13 +57,36 @@ pub fn assemble(
     Ok(form)
 }
 
-fn mount_overlay(
-    image: &Path,
-    objects: &Path,
-    session: Option<&Session>,
+/// Mounts at `target`, read-only, what `session`, in which nobody is, shows over its `generation`. On an error nothing stays mounted.
+pub fn show(
+    pool: &Pool,
+    generation: &Generation,
+    session: &Session,
     target: &Path,
 ) -> Result<Form> {
+    let image = ImageMount::new(pool, generation.number)?;
+    let layers = Layers {
+        above: Some(&session.upper()),
+        image: &image.at,
+        objects: &pool.objects(),
+        session: None,
+    };
+    mount_overlay(&layers, target)
+}
+
+/// What an overlay is made of.
+struct Layers<'a> {
+    /// A read-only layer over the others.
+    above: Option<&'a Path>,
+    image: &'a Path,
+    objects: &'a Path,
+    /// Where it is written; read-only without it.
+    session: Option<&'a Session>,
+}
+
+fn mount_overlay(layers: &Layers, target: &Path) -> Result<Form> {
     let mut last = Errno::EINVAL;
+    let read_only = layers.session.is_none();
     // Hard links of the model stay links when written to only with an index, which not every file system can hold.
     for (form, index) in [
         (Form::DataOnly, true),
@@ -65,14 +94,10 @@ fn mount_overlay(
         (Form::Plain, true),
         (Form::Plain, false),
     ] {
-        if index && session.is_none() {
+        if index && read_only {
             continue;
         }
-        match mount::overlay(
-            &options(form, index, image, objects, session),
-            target,
-            session.is_none(),
-        ) {
+        match mount::overlay(&layers.options(form, index), target, read_only) {
             Ok(()) => return Ok(form),
             Err(error) => last = error,
         }
@@ -82,25 +107,25 @@ fn mount_overlay(
     ))
 }
 
-fn options(
-    form: Form,
-    index: bool,
-    image: &Path,
-    objects: &Path,
-    session: Option<&Session>,
-) -> OsString {
-    let mut options = OsString::from("metacopy=on,redirect_dir=on,lowerdir=");
-    options.push(mount::option_path(image));
-    options.push(if form == Form::DataOnly { "::" } else { ":" });
-    options.push(mount::option_path(objects));
-    if let Some(session) = session {
-        options.push(",upperdir=");
-        options.push(mount::option_path(&session.upper()));
-        options.push(",workdir=");
-        options.push(mount::option_path(&session.work()));
-        options.push(if index { ",index=on" } else { ",index=off" });
+impl Layers<'_> {
+    fn options(&self, form: Form, index: bool) -> OsString {
+        let mut options = OsString::from("metacopy=on,redirect_dir=on,lowerdir=");
+        if let Some(above) = self.above {
+            options.push(mount::option_path(above));
+            options.push(":");
+        }
+        options.push(mount::option_path(self.image));
+        options.push(if form == Form::DataOnly { "::" } else { ":" });
+        options.push(mount::option_path(self.objects));
+        if let Some(session) = self.session {
+            options.push(",upperdir=");
+            options.push(mount::option_path(&session.upper()));
+            options.push(",workdir=");
+            options.push(mount::option_path(&session.work()));
+            options.push(if index { ",index=on" } else { ",index=off" });
+        }
+        options
     }
-    options
 }
 
 /// The image of a generation, mounted until this is dropped. What was mounted over it keeps it alive.

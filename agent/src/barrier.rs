@@ -23,6 +23,8 @@ pub enum Barrier {
     Adopted,
     /// One of the clone's own files that a session changed, before it takes the old one's place.
     Kept,
+    /// What goes on from the last session, in the new one.
+    Carried,
     /// What takes the place of something damaged.
     Mended,
     /// Its final name.
@@ -31,7 +33,7 @@ pub enum Barrier {
 
 impl Barrier {
     /// Every barrier.
-    pub const ALL: [Barrier; 9] = [
+    pub const ALL: [Barrier; 10] = [
         Barrier::Staged,
         Barrier::Named,
         Barrier::StateWritten,
@@ -39,6 +41,7 @@ impl Barrier {
         Barrier::Gathered,
         Barrier::Adopted,
         Barrier::Kept,
+        Barrier::Carried,
         Barrier::Mended,
         Barrier::Replaced,
     ];
@@ -53,6 +56,7 @@ impl Barrier {
             Barrier::Gathered => "gathered",
             Barrier::Adopted => "adopted",
             Barrier::Kept => "kept",
+            Barrier::Carried => "carried",
             Barrier::Mended => "mended",
             Barrier::Replaced => "replaced",
         }

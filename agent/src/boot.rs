@@ -21,18 +21,20 @@ use std::time::Instant;
 
 use ::log::{info, warn};
 
-use crate::config::{CONFIG_FILE, Config, Mode};
+use crate::config::{CONFIG_FILE, Config, Mode, SessionPlace};
 use crate::error::{Error, Result};
 use crate::keep;
 use crate::network;
-use crate::pool::Pool;
+use crate::pool::{Pool, make_dir};
+use crate::rebase::{self, Following};
 use crate::session;
 use crate::state::{Generation, State};
 use crate::sys::mount;
 use crate::thaw::{self, Thawed};
 
-use disk::Disk;
+use disk::{Access, Disk};
 use log::BootLog;
+use root::Wanted;
 
 /// Where a boot finds and leaves things.
 #[derive(Clone, Debug)]
@@ -61,14 +63,14 @@ impl Places {
         }
     }
 
-    /// Where the root partition is mounted while the agent works.
-    fn disk(&self) -> PathBuf {
-        self.own().join("disk")
-    }
-
     /// The agent's own folder in `/run`.
     fn own(&self) -> PathBuf {
         self.run.join("reclone")
+    }
+
+    /// Where the root partition is moved to.
+    fn disk(&self) -> PathBuf {
+        self.own().join("disk")
     }
 }
 
@@ -95,7 +97,11 @@ fn boot_with(places: &Places, boot_log: &BootLog) -> Result<()> {
         return Ok(());
     }
     make_private_dir(&places.own())?;
-    let disk = Disk::take(&places.root, &places.disk())?;
+    let access = match (&config.session, config.mode) {
+        (SessionPlace::Ram { .. }, Mode::Skip) => Access::Read,
+        _ => Access::Write,
+    };
+    let disk = Disk::take(&places.root, &places.disk(), access)?;
     let result = boot_from(&disk, places, &config, started);
     if result.is_err() {
         info!("this disk has nothing to boot but its plain root partition, as it was installed");
@@ -133,7 +139,8 @@ fn boot_from(disk: &Disk, places: &Places, config: &Config, started: Instant) ->
     let home = pool_home(disk, places, config)?;
     let path = home.join(&config.pool);
     let writable = mount::is_writable(&home);
-    if !writable {
+    let in_memory = matches!(config.session, SessionPlace::Ram { .. });
+    if !writable && !in_memory {
         warn!("the disk can not be written to: this boot keeps nothing");
     }
     handover::link_pool(&places.own().join("pool"), &path)?;
@@ -141,20 +148,28 @@ fn boot_from(disk: &Disk, places: &Places, config: &Config, started: Instant) ->
         true => prepare(&path, places, config)?,
         false => (Pool::open(&path)?, None, None),
     };
+    let last = rebase::last(&pool).unwrap_or_else(|error| {
+        warn!("{error}");
+        None
+    });
     let state = pool.state()?;
     let candidates = candidates(&state, config.mode);
     if candidates.is_empty() {
         return Err(failure.unwrap_or(Error::NoGeneration(path)));
     }
-    if writable && let Err(error) = keep::adopt(&pool, disk.path()) {
-        warn!("{error}");
-    }
-    let resumed = thawed.and_then(|thawed| root::resume(&pool, thawed, places));
-    let generation = match resumed {
-        Some(generation) => generation,
-        None => root::assemble(&pool, &candidates, places)?,
+    let wanted = Wanted {
+        pool: &pool,
+        places,
+        session: &config.session,
+        following: Following::of(config),
+        last: last.filter(|_| writable),
+        thawed: thawed.filter(|_| !in_memory),
     };
-    let later = failure.as_ref().is_some_and(may_pass);
+    let generation = root::assemble(&wanted, &candidates)?;
+    if in_memory {
+        make_read_only(&[disk.path(), &home]);
+    }
+    let later = failure.as_ref().is_some_and(may_pass) && !in_memory;
     if let Err(error) = hand_over(places, config, &pool, later) {
         warn!("{error}: the running system goes without");
     }
@@ -164,6 +179,18 @@ fn boot_from(disk: &Disk, places: &Places, config: &Config, started: Instant) ->
         generation.number
     );
     Ok(())
+}
+
+/// From here on nothing writes to the disks.
+fn make_read_only(disks: &[&Path]) {
+    info!(
+        "the session is in memory: the disk is read-only, and so are kept folders; kept files change for this boot alone"
+    );
+    for disk in disks.iter().filter(|disk| mount::is_writable(disk)) {
+        if let Err(error) = mount::remount_read_only(disk) {
+            warn!("{} can not be made read-only: {error}", disk.display());
+        }
+    }
 }
 
 /// The top of the file system that the pool is on.
@@ -251,6 +278,7 @@ fn turn_over(pool: &Pool, mode: Mode) -> Result<()> {
         }
         Mode::Reset { forget: false } => {
             keep::end_sessions(pool)?;
+            session::end_idle(pool)?;
             session::remove_ended(pool).map(drop)
         }
         _ => keep::end_sessions(pool).map(drop),
@@ -262,7 +290,7 @@ fn keep_log(boot_log: &BootLog, end: Option<&Error>, places: &Places) {
     let mut files = vec![places.own().join("log")];
     let pool = places.own().join("pool");
     if pool.exists() && mount::is_writable(&pool) {
-        let _ = fs::create_dir(pool.join("log"));
+        let _ = make_dir(&pool.join("log"));
         files.push(pool.join("log/boot"));
     }
     for path in files {

@@ -57,6 +57,8 @@ pub enum Verb {
     Boot(Boot),
     /// see [`Status`]
     Status(Status),
+    /// see [`Explain`]
+    Explain(Explain),
     /// see [`Diff`]
     Diff(Diff),
     /// see [`Restore`]
@@ -181,6 +183,24 @@ pub struct Status {
     /// as one JSON object
     #[argh(switch)]
     pub json: bool,
+}
+
+/// Tell what becomes of a path at the next boot, by which rule, and where its content is.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "explain")]
+pub struct Explain {
+    /// the pool
+    #[argh(option)]
+    pub pool: Option<PathBuf>,
+    /// print the rules that hold without being asked, and nothing else
+    #[argh(switch)]
+    pub builtin: bool,
+    /// as one JSON object
+    #[argh(switch)]
+    pub json: bool,
+    /// the path, from the top of the system
+    #[argh(positional)]
+    pub path: Option<PathBuf>,
 }
 
 /// Read every object, manifest and image, and tell what is damaged.

@@ -31,6 +31,19 @@ pub enum Mode {
     Off,
 }
 
+/// Where a session is while the machine runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SessionPlace {
+    /// In the pool.
+    #[default]
+    Disk,
+    /// In memory, and the disk is read-only.
+    Ram {
+        /// The most that it may take, as tmpfs takes it: `2G`, `30%`; without it, half of the memory.
+        size: Option<String>,
+    },
+}
+
 /// Where the model's public key is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
@@ -45,6 +58,12 @@ pub enum Key {
 pub struct Config {
     /// What this boot does.
     pub mode: Mode,
+    /// Whether sessions go on for all paths that no rule names, instead of ending with the boot.
+    pub follow: bool,
+    /// Where both the model and the clone changed a path that follows: whether the newer one wins, instead of the model's.
+    pub local_newer_wins: bool,
+    /// Where this boot's session is.
+    pub session: SessionPlace,
     /// The store to follow: a URL or a path.
     pub store: Option<String>,
     /// The model to follow, where a store's key is used for several.
@@ -96,6 +115,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             mode: Mode::On,
+            follow: false,
+            local_newer_wins: false,
+            session: SessionPlace::Disk,
             store: None,
             model: None,
             key: None,
@@ -205,6 +227,9 @@ impl Config {
         }
         let text = Some(value.to_owned());
         match key {
+            "mode" => self.follow = one_of(value, ["freeze", "follow"])?,
+            "local-newer-wins" => self.local_newer_wins = one_of(value, ["no", "yes"])?,
+            "session" => self.session = session(value)?,
             "store" => self.store = text,
             "model" => self.model = text,
             "key" if value.starts_with('/') => self.key = Some(Key::File(value.into())),
@@ -223,6 +248,42 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Which of two words it is: whether the second.
+fn one_of(value: &str, words: [&str; 2]) -> Result<bool, String> {
+    match words.iter().position(|word| *word == value) {
+        Some(index) => Ok(index == 1),
+        None => Err(format!(
+            "`{value}` is neither {} nor {}",
+            words[0], words[1]
+        )),
+    }
+}
+
+/// `disk`, `ram`, or `ram,SIZE`.
+fn session(value: &str) -> Result<SessionPlace, String> {
+    let (place, size) = match value.split_once(',') {
+        Some((place, size)) => (place, Some(size)),
+        None => (value, None),
+    };
+    match (place, size) {
+        ("disk", None) => Ok(SessionPlace::Disk),
+        ("ram", size) if size.is_none_or(is_size) => Ok(SessionPlace::Ram {
+            size: size.map(str::to_owned),
+        }),
+        _ => Err(format!(
+            "`{value}` is not disk, ram, or ram with a size: ram,2G or ram,30%"
+        )),
+    }
+}
+
+/// A number above nothing with one of the letters behind it that tmpfs knows.
+fn is_size(size: &str) -> bool {
+    let number = size
+        .strip_suffix(['k', 'K', 'm', 'M', 'g', 'G', '%'])
+        .unwrap_or(size);
+    number.len() <= 12 && number.parse::<u64>().is_ok_and(|number| number > 0)
 }
 
 fn seconds(value: &str) -> Result<Duration, String> {

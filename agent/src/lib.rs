@@ -36,7 +36,10 @@ pub mod way;
 
 // from the pool to a root
 pub mod assemble;
+pub mod copy;
 pub mod keep;
+pub mod policy;
+pub mod rebase;
 pub mod session;
 pub mod thaw;
 
@@ -52,6 +55,7 @@ pub mod tree;
 pub mod view;
 
 // care for the pool
+pub mod explain;
 pub mod prune;
 pub mod repair;
 pub mod rollback;

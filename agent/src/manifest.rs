@@ -1,11 +1,14 @@
 //! Manifests on their way from the store into the pool, and what a generation needs by them. The format is
 //! `reclone_format::manifest`'s.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
 
-use reclone_format::{Error as FormatError, Head, ManifestReader, ObjectId, PackRef, PackedObject};
+use reclone_format::{
+    Entry, Error as FormatError, Head, ManifestReader, ObjectId, PackRef, PackedObject, TreePath,
+};
 
 use crate::bases::Bases;
 use crate::error::{Error, Result};
@@ -160,6 +163,23 @@ pub fn objects_of(path: &Path) -> Result<Vec<ObjectId>> {
         ids.extend(item.map_err(malformed)?.entry.object().map(|(id, _)| id));
     }
     Ok(ids)
+}
+
+/// What a manifest of the pool says about one path of the tree.
+pub fn find(manifest: &Path, path: &TreePath) -> Result<Option<Entry>> {
+    let malformed = |error: FormatError| Error::Damaged {
+        path: manifest.into(),
+        reason: error.to_string(),
+    };
+    for item in read_manifest(manifest)? {
+        let entry = item.map_err(malformed)?.entry;
+        match entry.path.cmp(path) {
+            Ordering::Less => {}
+            Ordering::Equal => return Ok(Some(entry)),
+            Ordering::Greater => break,
+        }
+    }
+    Ok(None)
 }
 
 /// Whether the file at `path` is there, can be read and has this id.

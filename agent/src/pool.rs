@@ -109,6 +109,26 @@ impl Pool {
         self.root.join("keep")
     }
 
+    /// The folders that a clone keeps over every reset, each under its path with `/` as `%2f` and `%` as `%25`.
+    pub fn folders(&self) -> PathBuf {
+        self.root.join("folders")
+    }
+
+    /// The clone's own rules.
+    pub fn policy(&self) -> PathBuf {
+        self.root.join("policy")
+    }
+
+    /// Versions of this clone that lost against the model's, by session.
+    pub fn saved(&self) -> PathBuf {
+        self.root.join("saved")
+    }
+
+    /// The last good copies of rules.
+    pub fn policies(&self) -> PathBuf {
+        self.root.join("policies")
+    }
+
     /// The folder of notes for people.
     pub fn log(&self) -> PathBuf {
         self.root.join("log")

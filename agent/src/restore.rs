@@ -22,6 +22,7 @@ use crate::compare::{self, Change, Difference, compare};
 use crate::error::{Error, Result};
 use crate::keep;
 use crate::place::{self, Place, is_mount_root, look, open_folder, times};
+use crate::policy;
 use crate::pool::Pool;
 use crate::running::{Running, mounts, mounts_below};
 use crate::state::Generation;
@@ -94,8 +95,9 @@ pub fn plan(pool: &Pool, request: &Request) -> Result<Plan> {
     // What makes the clone itself is not the model's to say. On another disk, the tree is the model's to the last file.
     let root = Running::at(&target).filter(|root| root.at == request.base());
     let is_own = request.to.is_none() || root.is_some();
+    let policy = policy::last(pool);
     let is_spared = |path: &TreePath| match is_own {
-        true => keep::is_kept(os_path(path)),
+        true => keep::is_own(&policy, path),
         false => path.as_bytes() == LOST_AND_FOUND,
     };
     if is_own && is_spared(&request.path) {

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
+use reclone_format::TreePath;
+use reclone_format::policy::BUILT_IN;
 use serde_json::json;
 
 use crate::cli::{self, Verb};
@@ -24,7 +26,7 @@ use crate::session::{Cap, Session, remove_ended};
 use crate::store::Limited;
 use crate::sync::{Goal, Outcome, Report, SyncOptions, mib, sync};
 use crate::sys::mount::in_initramfs;
-use crate::{assemble, boot, keep, prune, repair, rollback, status, thaw, verify};
+use crate::{assemble, boot, explain, keep, prune, repair, rollback, status, thaw, verify};
 
 /// Where a clone that runs finds its pool.
 pub const RUNNING_POOL: &str = "/run/reclone/pool";
@@ -43,6 +45,7 @@ pub fn run(verb: Verb) -> Result<()> {
         Verb::Assemble(options) => run_assemble(&options),
         Verb::Boot(options) => boot::boot(&options.root),
         Verb::Status(options) => run_status(&options),
+        Verb::Explain(options) => run_explain(&options),
         Verb::Diff(options) => restore::run_diff(&options),
         Verb::Restore(options) => restore::run_restore(&options),
         Verb::Session(options) => session::run_session(&options),
@@ -271,6 +274,36 @@ fn run_status(options: &cli::Status) -> Result<()> {
         false => print!("{}", status::text(&pool, SystemTime::now())?),
     }
     Ok(())
+}
+
+fn run_explain(options: &cli::Explain) -> Result<()> {
+    if options.builtin {
+        print!("{BUILT_IN}");
+        return Ok(());
+    }
+    let path = options.path.as_ref().ok_or_else(|| {
+        Error::Usage("No path is named: `reclone explain PATH`, or --builtin".into())
+    })?;
+    let config = read_config();
+    let pool = Pool::open(&pool_path(options.pool.as_ref(), &config))?;
+    let is_folder = fs::symlink_metadata(path).is_ok_and(|it| it.is_dir());
+    let explanation = explain::explain(&pool, tree_path(path)?, is_folder, config.follow)?;
+    match options.json {
+        true => println!("{}", explanation.json()),
+        false => print!("{}", explanation.text()),
+    }
+    Ok(())
+}
+
+/// A path of the system as a path of the tree.
+fn tree_path(path: &Path) -> Result<TreePath> {
+    let wrong = |why: &str| Error::Usage(format!("{}: {why}", path.display()));
+    let inside = path
+        .strip_prefix("/")
+        .map_err(|_| wrong("name a path from the top, such as /etc/hostname"))?;
+    let inside: PathBuf = inside.components().collect();
+    TreePath::from_bytes(inside.into_os_string().into_encoded_bytes())
+        .map_err(|error| wrong(&error.to_string()))
 }
 
 /// The store to mend a pool from: the one named, the configured one, or that of the last sync.

@@ -17,6 +17,10 @@ use crate::thaw;
 
 /// The folder of sessions that are over, below the others.
 const ENDED: &str = "ended";
+/// The note that a session began with the kept files.
+const KEPT: &str = "kept";
+/// The note that a session goes on at the next boot.
+const FOLLOWS: &str = "follows";
 /// The generation that a session is over, in its folder: number, manifest id and entries.
 const GENERATION: &str = "generation";
 
@@ -53,22 +57,6 @@ impl Session {
     pub fn of_upper(upper: &Path) -> Option<Self> {
         let root = upper.parent().filter(|_| upper.ends_with("upper"))?;
         Some(Self { root: root.into() })
-    }
-
-    /// Notes which generation it is over, for whoever looks at it later. Syncs nothing.
-    pub fn begin_over(&self, generation: &Generation) -> Result<()> {
-        if self.generation().as_ref() == Some(generation) {
-            return Ok(());
-        }
-        let path = self.root.join(GENERATION);
-        let write = || writeln!(create_new(&path)?, "{generation}");
-        write().map_err(Error::system("can not write", &path))
-    }
-
-    /// The generation that it is over. What was written by an older program does not say.
-    pub fn generation(&self) -> Option<Generation> {
-        let text = fs::read_to_string(self.root.join(GENERATION)).ok()?;
-        text.strip_suffix('\n')?.parse().ok()
     }
 
     /// Where it is.
@@ -108,12 +96,6 @@ impl Session {
         self.name().parse().ok()
     }
 
-    /// The name of its folder.
-    pub fn name(&self) -> String {
-        let name = self.root.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
-    }
-
     /// When it began and when it ended, by the machine's clock.
     pub fn times(&self) -> (Option<SystemTime>, Option<SystemTime>) {
         let time = |name| {
@@ -123,14 +105,73 @@ impl Session {
         (time(GENERATION), time(ENDED))
     }
 
-    /// Removes all that was written outside of the top folder `stays`. Takes time with its size.
-    pub fn shed(&self, stays: &str) -> Result<()> {
-        if !is_folder(&self.upper()) {
+    /// Notes which generation it is over, for whoever looks at it later. Syncs nothing.
+    pub fn begin_over(&self, generation: &Generation) -> Result<()> {
+        if self.generation().as_ref() == Some(generation) {
             return Ok(());
         }
-        let written = list(&self.upper())?.into_iter();
-        let mut rest = written.filter(|path| path.file_name().is_none_or(|name| name != stays));
-        rest.try_for_each(|path| remove_any(&path))
+        let path = self.root.join(GENERATION);
+        let write = || writeln!(create_new(&path)?, "{generation}");
+        write().map_err(Error::system("can not write", &path))
+    }
+
+    /// The generation that it is over. What was written by an older program does not say.
+    pub fn generation(&self) -> Option<Generation> {
+        let text = fs::read_to_string(self.root.join(GENERATION)).ok()?;
+        text.strip_suffix('\n')?.parse().ok()
+    }
+
+    /// Notes that the kept files are in place: one that is missing later was removed. Not synced; a file system that brings the note back
+    /// after a power cut brings back the names that were there before it.
+    pub fn note_kept_files(&self) -> Result<()> {
+        self.note(KEPT)
+    }
+
+    /// Whether the kept files were put in place.
+    pub fn has_kept_files(&self) -> bool {
+        self.has(KEPT)
+    }
+
+    /// Notes that all is in it that goes on from the session `old`, and that it goes on itself. The note is on disk when this returns; what it
+    /// speaks of must be there before.
+    pub fn note_follows(&self, old: Option<&Session>) -> Result<()> {
+        let (path, new) = (self.root.join(FOLLOWS), self.root.join("follows.new"));
+        let write = || {
+            let mut file = create_new(&new)?;
+            file.write_all(old.map_or(String::new(), Session::name).as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            fs::File::open(&self.root)?.sync_all()
+        };
+        write().map_err(Error::system("can not write", &path))
+    }
+
+    /// The name of the session that went on in this one, if one did.
+    pub fn followed(&self) -> Option<String> {
+        let name = fs::read_to_string(self.root.join(FOLLOWS)).ok()?;
+        (!name.is_empty()).then_some(name)
+    }
+
+    /// The name of its folder.
+    pub fn name(&self) -> String {
+        let name = self.root.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
+    /// Whether it goes on at the next boot.
+    pub fn follows(&self) -> bool {
+        self.has(FOLLOWS)
+    }
+
+    fn note(&self, name: &str) -> Result<()> {
+        let path = self.root.join(name);
+        create_new(&path)
+            .map(drop)
+            .map_err(Error::system("can not write", &path))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        fs::symlink_metadata(self.root.join(name)).is_ok_and(|it| it.is_file())
     }
 
     /// Makes the folders. The top of the assembled tree shows the upper folder's own attributes, so a new one gets

@@ -11,6 +11,7 @@ use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::keep;
 use crate::manifest::has_id;
+use crate::policy;
 use crate::pool::{Lock, Pool, create_new};
 use crate::running;
 use crate::session::Session;
@@ -129,7 +130,7 @@ pub fn begin_boot(pool: &Pool, mode: Mode) -> Option<Thawed> {
     // Should the note stay as it was, one boot too many goes on.
     let noted = write(pool, &Thaw { boots, ..thaw });
     // What makes the clone itself is put into the tree anew.
-    let saved = keep::save(pool, &thawed.session);
+    let saved = keep::files::save(pool, &policy::last(pool), &thawed.session);
     for error in [noted.err(), saved.err()].into_iter().flatten() {
         warn!("{error}");
     }

@@ -36,8 +36,8 @@ fn the_help_of_the_program_and_of_each_verb_is_the_one_written_down() {
     assert_eq!(
         verbs,
         [
-            "sync", "fetch", "assemble", "boot", "status", "diff", "restore", "session", "thaw",
-            "freeze", "verify", "rollback", "reset", "prune"
+            "sync", "fetch", "assemble", "boot", "status", "explain", "diff", "restore", "session",
+            "thaw", "freeze", "verify", "rollback", "reset", "prune"
         ]
     );
     for verb in &verbs {
@@ -100,7 +100,7 @@ fn what_is_missing_is_named_with_the_way_out() {
         "There is no pool at {}: mount the disk that holds it, or name it with --pool",
         path("pool")
     );
-    for verb in ["status", "verify", "rollback", "reset", "prune"] {
+    for verb in ["status", "explain", "verify", "rollback", "reset", "prune"] {
         let mut command = reclone();
         command.args([verb, "--pool", &path("pool")]);
         assert_eq!(complaint(&mut command, 3), no_pool, "{verb}");

@@ -18,7 +18,7 @@ use crate::delta::effort::Effort;
         "It could not be done; standard error says why. Nothing was published."
     ),
     error_code(2, "The command line can not be understood."),
-    error_code(3, "`verify` found something wrong.")
+    error_code(3, "`verify` or `lint` found something.")
 )]
 pub struct Arguments {
     /// what to do
@@ -40,6 +40,8 @@ pub enum Command {
     Init(Init),
     /// Publishes a tree.
     Publish(Publish),
+    /// Names what should perhaps not be published.
+    Lint(Lint),
     /// Names the generations.
     List(List),
     /// Shows one generation.
@@ -84,7 +86,7 @@ pub struct Init {
 #[argh(
     subcommand,
     name = "publish",
-    note = "A tree that did not change makes no new generation. Contents of /proc, /sys, /dev, /run and /tmp are left out, and so are ssh host keys, DHCP leases, random seeds, downloaded packages and swap files. More is left out by the tree's own /etc/reclone/exclude: one glob a line, from the top of the tree if it has a `/` at its start or inside; `*` and `?` within a name, `**` across folders, a `/` at the end leaves the folder and takes out its contents, `#` begins a comment. Run it as root: only root can read every file and attribute."
+    note = "A tree that did not change makes no new generation. Contents of /proc, /sys, /dev, /run and /tmp are left out, and so are ssh host keys, DHCP leases, random seeds, downloaded packages and swap files. More is left out by what the tree's own /etc/reclone/policy excludes or keeps, and by its /etc/reclone/exclude: one glob a line, from the top of the tree if it has a `/` at its start or inside; `*` and `?` within a name, `**` across folders, a `/` at the end leaves the folder and takes out its contents, `#` begins a comment. Run it as root: only root can read every file and attribute."
 )]
 pub struct Publish {
     /// folder of the store
@@ -161,6 +163,22 @@ pub struct Delta {
     /// how hard to look for small ones: low, normal or high (default: normal)
     #[argh(option, default = "Effort::Normal", arg_name = "EFFORT")]
     pub effort: Effort,
+}
+
+/// Name what a publish of a tree would take along and perhaps should not: secrets, identities, files in use, what will not work on a clone.
+/// Publishes nothing. Exits with 3 if there is something.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "lint")]
+pub struct Lint {
+    /// top of the tree (default: /)
+    #[argh(option, default = "PathBuf::from(\"/\")", arg_name = "DIR")]
+    pub from: PathBuf,
+    /// also look at what is mounted at PATH (path in the tree; may be given several times)
+    #[argh(option, arg_name = "PATH")]
+    pub cross: Vec<PathBuf>,
+    /// print JSON
+    #[argh(switch)]
+    pub json: bool,
 }
 
 /// List the generations of a store, oldest first.

@@ -19,6 +19,7 @@ pub mod content;
 pub mod exclude;
 pub mod folder;
 pub mod identify;
+pub mod lint;
 pub mod live_tree;
 pub mod node;
 pub mod scan;

@@ -20,6 +20,7 @@ use crate::frame_writer::Job;
 use crate::heads::{last_head, next_serial, sign_and_publish};
 use crate::identify::{Changing, apply, identify, unknown_bytes};
 use crate::keys::Signer;
+use crate::lint::{Finding, lint};
 use crate::live_packs::OldPacks;
 use crate::live_tree::{LiveTree, meta_of};
 use crate::manifest::Manifest;
@@ -253,7 +254,8 @@ fn read_tree(
         Some(head) if !options.rehash => StatCache::load(store, head)?,
         _ => None,
     };
-    let exclude = read_exclude(tree)?;
+    let policy = read_policy(tree)?;
+    let exclude = read_exclude(tree, &policy)?;
     let mut never = vec![identity(store.root())?];
     for secret in &options.secrets {
         never.push(identity(secret)?);
@@ -267,6 +269,7 @@ fn read_tree(
     let progress = Progress::start("scanning", Unit::Pieces, 0);
     let mut scanned = scan(tree, &scan_options, &progress).context("read", tree.path())?;
     drop(progress);
+    say_findings(&lint(tree, &scanned.nodes, &policy), tree.path());
     let progress = Progress::start("reading", Unit::Bytes, unknown_bytes(&scanned.nodes));
     identify(tree, &mut scanned, options.changing, &progress);
     drop(progress);
@@ -274,17 +277,51 @@ fn read_tree(
     Ok(scanned)
 }
 
-fn read_exclude(tree: &LiveTree) -> Result<Exclude> {
-    let exclude = match read_own(tree, exclude::FILE)? {
-        Some((path, text)) => Exclude::new(Some((&path, &text)))?,
-        None => Exclude::new(None)?,
+/// What a publish of the tree would take along and perhaps should not. Only paths are found and small files are read.
+pub fn findings(from: &Path, crossing: &Crossing) -> Result<Vec<Finding>> {
+    let tree = LiveTree::open(from)?;
+    let policy = read_policy(&tree)?;
+    let exclude = read_exclude(&tree, &policy)?;
+    let options = ScanOptions {
+        exclude: &exclude,
+        crossing,
+        never: &[],
+        cache: None,
     };
+    let progress = Progress::start("scanning", Unit::Pieces, 0);
+    let mut scanned = scan(&tree, &options, &progress).context("read", tree.path())?;
+    drop(progress);
+    refuse_problems(&mut scanned)?;
+    Ok(lint(&tree, &scanned.nodes, &policy))
+}
+
+fn say_findings(findings: &[Finding], from: &Path) {
+    let count = match findings.len() {
+        0 => return,
+        1 => "1 path".to_owned(),
+        count => format!("{count} paths"),
+    };
+    log::warn!(
+        "{count} should perhaps not be published: `reclone-model lint --from {}` says which and why",
+        from.display()
+    );
+}
+
+fn read_policy(tree: &LiveTree) -> Result<Policy> {
     let mut policy = Policy::default();
     if let Some((path, text)) = read_own(tree, MODEL_FILE)? {
         let name = path.display().to_string();
         policy.add(&name, &text).map_err(Error::Policy)?;
     }
-    Ok(exclude.with_policy(policy))
+    Ok(policy)
+}
+
+fn read_exclude(tree: &LiveTree, policy: &Policy) -> Result<Exclude> {
+    let exclude = match read_own(tree, exclude::FILE)? {
+        Some((path, text)) => Exclude::new(Some((&path, &text)))?,
+        None => Exclude::new(None)?,
+    };
+    Ok(exclude.with_policy(policy.clone()))
 }
 
 /// A file of the tree that says how to publish it, with its name for messages; none where it is not there.

@@ -6,16 +6,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use reclone_format::{PublicKey, TreePath};
+use serde_json::{Value, json};
 
 use crate::add_deltas::{DeltaOptions, add_deltas};
-use crate::cli::{Arguments, Command, Delta, Init, Publish, Serve, Show, Verify};
+use crate::cli::{Arguments, Command, Delta, Init, Lint, Publish, Serve, Show, Verify};
 use crate::error::{Context, Error, InFile, Result};
 use crate::folder::Crossing;
 use crate::identify::Changing;
 use crate::keys::{Passphrase, Signer};
 use crate::list::{Form, list, list_files, show};
 use crate::prune::{PruneOptions, prune};
-use crate::publish::{PublishOptions, publish, publish_again};
+use crate::publish::{PublishOptions, findings, publish, publish_again};
 use crate::serve::{ServeOptions, serve};
 use crate::store::{Record, Store, host_name, is_model_name};
 use crate::verify::verify;
@@ -25,7 +26,7 @@ use crate::verify::verify;
 pub enum Verdict {
     /// All is well.
     Fine,
-    /// `verify` found something wrong and said so.
+    /// `verify` or `lint` found something and said so.
     Wrong,
 }
 
@@ -36,6 +37,7 @@ pub fn run(arguments: Arguments) -> Result<Verdict> {
         Some(Command::Init(arguments)) => init(&arguments)?,
         Some(Command::Publish(arguments)) => run_publish(&arguments)?,
         Some(Command::Delta(arguments)) => run_delta(&arguments)?,
+        Some(Command::Lint(arguments)) => return run_lint(&arguments),
         Some(Command::List(arguments)) => {
             let store = Store::open(&arguments.store)?;
             print(&list(&store, form(arguments.json))?)?;
@@ -127,11 +129,7 @@ fn run_publish(arguments: &Publish) -> Result<()> {
         level: arguments.level,
         crossing: Crossing {
             all: arguments.all_file_systems,
-            at: arguments
-                .cross
-                .iter()
-                .map(|path| path_in_tree(path))
-                .collect::<Result<_>>()?,
+            at: paths_in_tree(&arguments.cross)?,
         },
         changing: match arguments.allow_changing {
             true => Changing::Allow,
@@ -194,6 +192,35 @@ fn run_show(arguments: &Show) -> Result<()> {
         return list_files(&store, arguments.generation, &mut output);
     }
     print(&show(&store, arguments.generation, form(arguments.json))?)
+}
+
+fn run_lint(arguments: &Lint) -> Result<Verdict> {
+    let crossing = Crossing {
+        all: false,
+        at: paths_in_tree(&arguments.cross)?,
+    };
+    let findings = findings(&arguments.from, &crossing)?;
+    let text = match arguments.json {
+        true => {
+            let list = findings
+                .iter()
+                .map(|it| json!({"path": it.path.to_string(), "what": it.what}));
+            format!("{}\n", list.collect::<Value>())
+        }
+        false => findings
+            .iter()
+            .map(|it| format!("{}: {}\n", it.path, it.what))
+            .collect(),
+    };
+    print(&text)?;
+    Ok(match findings.is_empty() {
+        true => Verdict::Fine,
+        false => Verdict::Wrong,
+    })
+}
+
+fn paths_in_tree(paths: &[PathBuf]) -> Result<Vec<TreePath>> {
+    paths.iter().map(|path| path_in_tree(path)).collect()
 }
 
 fn run_verify(arguments: &Verify) -> Result<Verdict> {

@@ -10,15 +10,24 @@ use nix::errno::Errno;
 use crate::error::{Error, Result};
 use crate::sys::mount;
 
+/// What a boot does with the partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It writes.
+    Write,
+    /// It leaves it as it is.
+    Read,
+}
+
 /// The partition's mount at its place in `/run`.
 pub struct Disk {
     path: PathBuf,
 }
 
 impl Disk {
-    /// Moves the mount at `root` to `path` and makes it writable, where it can be: a disk that can not be written to may have a
-    /// generation to boot all the same. On an error it is where it was.
-    pub fn take(root: &Path, path: &Path) -> Result<Disk> {
+    /// Moves the mount at `root` to `path`. Makes it writable if that is `wanted` and where it can be: a disk that can not be written to may
+    /// have a generation to boot all the same. Where it is not wanted, it becomes read-only. On an error it is where it was.
+    pub fn take(root: &Path, path: &Path, wanted: Access) -> Result<Disk> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -29,9 +38,12 @@ impl Disk {
             root,
         ))?;
         // A remount writes out everything that is pending.
-        if !mount::is_writable(path)
-            && let Err(error) = mount::remount_writable(path)
-        {
+        let remounted = match (wanted, mount::is_writable(path)) {
+            (Access::Write, false) => mount::remount_writable(path),
+            (Access::Read, true) => mount::remount_read_only(path),
+            _ => Ok(()),
+        };
+        if let Err(error) = remounted {
             warn!("{}: {error}", path.display());
         }
         Ok(Disk { path: path.into() })

@@ -21,11 +21,16 @@ fn every_key_of_the_file_is_read() {
          store = https://model/store\n model=lab \nkey = /etc/reclone/model.pub\n\n\
          pool = /var/reclone\r\npool-device=LABEL=pool\ntimeout = 20\nfirst-timeout = 7200\nca = /etc/reclone/ca.pem\n\
          pin = sha256//AAAA=\ntoken-file = /etc/reclone/token\nproxy = http://proxy:3128\n\
-         sessions = 5\nsessions-space = 2G",
+         sessions = 5\nsessions-space = 2G\nmode = follow\nlocal-newer-wins = yes\nsession = ram,30%",
     );
     assert_eq!(complaints, [""; 0]);
     let expected = Config {
         mode: Mode::On,
+        follow: true,
+        local_newer_wins: true,
+        session: SessionPlace::Ram {
+            size: Some("30%".into()),
+        },
         store: Some("https://model/store".into()),
         model: Some("lab".into()),
         key: Some(Key::File("/etc/reclone/model.pub".into())),
@@ -67,6 +72,14 @@ fn a_line_that_can_not_be_used_is_named_and_left_out() {
             "reclone.conf:3: `store` is not of the form `key = value`",
         ),
         ("store =", "reclone.conf:1: `store` has no value"),
+        (
+            "mode = thaw",
+            "reclone.conf:1: `thaw` is neither freeze nor follow",
+        ),
+        (
+            "session = ram,0,mode=777",
+            "reclone.conf:1: `ram,0,mode=777` is not disk, ram, or ram with a size: ram,2G or ram,30%",
+        ),
         (
             "timeout = soon",
             "reclone.conf:1: `soon` is not a number of seconds between 1 and 604800",

@@ -19,7 +19,7 @@ use crate::status::span;
 use crate::sync::mib;
 use crate::tree::Tree;
 use crate::view::View;
-use crate::{keep, restore, run, thaw};
+use crate::{keep, policy, restore, run, thaw};
 
 /// Does what a verb about sessions says.
 pub fn run_session(options: &cli::Session) -> Result<()> {
@@ -99,12 +99,13 @@ fn diff(options: &cli::SessionDiff) -> Result<()> {
     let tree = tree.ok_or_else(|| Error::NoGeneration(pool.root().into()))?;
     let place = Place::open(&view.top()).and_then(|place| place.inside());
     let place = place.map_err(Error::system("can not open", &view.top()))?;
+    let policy = policy::last(&pool);
     let running = Running::new(generation, session, view.top());
     let options_of = compare::Options {
         checksum: false,
         running: Some(&running),
         overlay: true,
-        is_spared: &|path| keep::is_kept(os_path(path)),
+        is_spared: &|path| keep::is_own(&policy, path),
         spared_folder: None,
     };
     let differences = compare(&tree, &place, &options_of)?;

@@ -1,6 +1,7 @@
 //! What the kernel and the C library offer and std does not: the only home of `unsafe`.
 #![allow(unsafe_code)]
 
+pub mod beneath;
 pub mod dns;
 pub mod loop_device;
 pub mod mount;

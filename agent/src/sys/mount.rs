@@ -35,14 +35,16 @@ pub fn overlay(options: &OsString, at: &Path, read_only: bool) -> Result<(), Err
     )
 }
 
-/// Mounts a new memory file system, for root's eyes only.
-pub fn tmpfs(at: &Path) -> Result<(), Errno> {
+/// Mounts a new memory file system, for root's eyes only, of this size as tmpfs takes it, or of half the memory.
+pub fn tmpfs(at: &Path, size: Option<&str>) -> Result<(), Errno> {
+    let size = size.map_or(String::new(), |size| format!(",size={size}"));
+    let options = format!("mode=0700{size}");
     mount(
         Some("reclone"),
         at,
         Some("tmpfs"),
         MsFlags::empty(),
-        Some("mode=0700"),
+        Some(options.as_str()),
     )
 }
 

@@ -56,20 +56,24 @@ fn read_with(
     Ok(found)
 }
 
+/// The xattrs of a path, sorted by name; without those by which an overlay marks the files of its layers.
+pub fn all(path: &Path) -> io::Result<Vec<Pair>> {
+    let mut found = read(path)?;
+    found.retain(|(name, _)| !name.starts_with(b"trusted.overlay."));
+    found.sort();
+    Ok(found)
+}
+
+/// Whether a path has this xattr.
+pub fn has(path: &Path, wanted: &[u8]) -> io::Result<bool> {
+    Ok(read(path)?.iter().any(|(name, _)| name == wanted))
+}
+
 /// Copies the xattrs of `from` whose names `wanted` says yes to; others that `to` has stay.
 pub fn copy(from: &Path, to: &Path, wanted: impl Fn(&[u8]) -> bool) -> io::Result<()> {
-    let mut names = vec![0; MAX];
-    let length = match llistxattr(from, &mut names[..]) {
-        Err(Errno::NOTSUP) => 0,
-        listed => listed?,
-    };
-    let mut value = vec![0; MAX];
-    for name in names[..length].split(|byte| *byte == 0) {
-        if name.is_empty() || !wanted(name) {
-            continue;
-        }
-        let size = lgetxattr(from, name, &mut value[..])?;
-        lsetxattr(to, name, &value[..size], XattrFlags::empty())?;
+    let found = read(from)?;
+    for (name, value) in found.iter().filter(|(name, _)| wanted(name)) {
+        lsetxattr(to, &**name, value, XattrFlags::empty())?;
     }
     Ok(())
 }

@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use reclone::keep;
+use reclone::keep::files;
 use reclone::pool::Pool;
 use reclone::session::Session;
+use reclone_format::Policy;
 
 use crate::forger;
 use crate::programs::succeed;
@@ -150,9 +151,10 @@ fn links_planted_where_kept_files_belong_are_not_followed() {
         }
         symlink(victim.path().join(target), &link_at).unwrap();
         let session = Session::open(&pool.root().join("sessions/1")).unwrap();
-        keep::save(&pool, &session).unwrap();
-        keep::adopt(&pool, &plain).unwrap();
-        keep::place(&pool, &root).unwrap();
+        let policy = Policy::built_in();
+        files::save(&pool, &policy, &session).unwrap();
+        files::adopt(&pool, &policy, &plain, &root).unwrap();
+        files::place(&pool, &policy, &root).unwrap();
         victim.assert_untouched();
         let hostname = fs::read_to_string(root.join("etc/hostname")).unwrap();
         assert_ne!(hostname, "victim", "{link}");

@@ -234,8 +234,9 @@ fn the_clones_own_files_are_gathered_and_kept() {
     fs::write(upper.join("hostname"), "session\n").unwrap();
     let pool = reclone::pool::Pool::create(&folder.join("pool")).unwrap();
     let session = reclone::session::Session::open(&folder.join("pool/sessions/1")).unwrap();
-    reclone::keep::adopt(&pool, &folder.join("plain")).unwrap();
-    reclone::keep::save(&pool, &session).unwrap();
+    let (policy, plain) = (reclone_format::Policy::built_in(), folder.join("plain"));
+    reclone::keep::files::adopt(&pool, &policy, &plain, &plain).unwrap();
+    reclone::keep::files::save(&pool, &policy, &session).unwrap();
 }
 
 #[test]

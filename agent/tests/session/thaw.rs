@@ -11,9 +11,8 @@ use crate::programs::succeed;
 
 /// Boots once from the disk, which is unmounted meanwhile, does `work` in the booted root, and gives what was said.
 fn boot(initramfs: &Initramfs, disk: &Path, words: &str, work: &str) -> String {
-    let mut unshare = Command::new("unshare");
-    unshare.env("WORK", work);
-    let output = initramfs.boot(unshare, (disk, "loop"), words, None);
+    let (unshare, none) = (Command::new("unshare"), Path::new(""));
+    let output = initramfs.boot_and_run(unshare, (disk, "loop"), words, (none, work));
     let log = String::from_utf8_lossy(&output.stderr).into_owned() + &initramfs.log();
     assert!(output.status.success(), "{log}\n{output:?}");
     log

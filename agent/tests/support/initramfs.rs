@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Mounts what an initramfs has and runs the agent; the mounts end with the shell that made them. What was booted must be the
-/// tree `$4`, where one is named; then what `$WORK` says is done in it.
+/// tree `$4`, where one is named; then `$5` runs in it.
 const BOOT: &str = r#"
 mount --make-rprivate /
 mount -t proc proc "$1/proc"
@@ -17,7 +17,8 @@ mount --bind "$1/cmdline" "$1/proc/cmdline"
 mount -o "$3" "$2" "$1/root"
 chroot "$1" /reclone boot --root /root
 [ -z "$4" ] || diff -rq "$4" "$1/root" >&2
-[ -z "$WORK" ] || (cd "$1/root"; eval "$WORK")
+[ -z "$5" ] || cd "$1/root"
+eval "$5"
 "#;
 
 /// One machine's, until it is dropped.
@@ -49,10 +50,22 @@ impl Initramfs {
     /// is that program, wherever it runs. Where a tree is named, the booted one must be like it.
     pub fn boot(
         &self,
+        unshare: Command,
+        disk: (&Path, &str),
+        words: &str,
+        tree: Option<&Path>,
+    ) -> Output {
+        let tree = tree.unwrap_or(Path::new(""));
+        self.boot_and_run(unshare, disk, words, (tree, ""))
+    }
+
+    /// The same; then the shell script runs with the booted tree as its working folder, until the plug is pulled at its end.
+    pub fn boot_and_run(
+        &self,
         mut unshare: Command,
         (disk, options): (&Path, &str),
         words: &str,
-        tree: Option<&Path>,
+        (tree, script): (&Path, &str),
     ) -> Output {
         fs::write(self.path("cmdline"), format!("ro quiet {words}\n")).unwrap();
         let _ = fs::remove_file(self.path("run/reclone/log"));
@@ -61,7 +74,8 @@ impl Initramfs {
             .arg(self.root.path())
             .arg(disk)
             .arg(options)
-            .arg(tree.unwrap_or(Path::new("")))
+            .arg(tree)
+            .arg(script)
             .output()
             .unwrap()
     }
