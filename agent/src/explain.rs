@@ -141,7 +141,7 @@ impl Explanation {
     pub fn json(&self) -> Value {
         let line = self.line.as_ref();
         json!({
-            "path": format!("/{}", self.path),
+            "path": self.path.to_string(),
             "rule": self.rule.word(),
             "file": line.map(|line| line.file.as_str()),
             "line": line.map(|line| line.number),
@@ -159,7 +159,7 @@ impl Explanation {
         let mut line = |key: &str, value: String| {
             let _ = writeln!(text, "{:<12}{value}", format!("{key}:"));
         };
-        line("path", format!("/{}", self.path));
+        line("path", self.path.to_string());
         line("rule", self.rule.word().into());
         line(
             "from",

@@ -100,11 +100,14 @@ fn what_is_missing_is_named_with_the_way_out() {
         "There is no pool at {}: mount the disk that holds it, or name it with --pool",
         path("pool")
     );
-    for verb in ["status", "explain", "verify", "rollback", "reset", "prune"] {
+    for verb in ["status", "verify", "rollback", "reset", "prune"] {
         let mut command = reclone();
         command.args([verb, "--pool", &path("pool")]);
         assert_eq!(complaint(&mut command, 3), no_pool, "{verb}");
     }
+    let mut explain = reclone();
+    explain.args(["explain", "--pool", &path("pool"), "/etc"]);
+    assert_eq!(complaint(&mut explain, 3), no_pool);
     let assemble = |pool: &str| {
         let mut command = reclone();
         command.args(["assemble", "--pool", pool, "--session", "none", "/mnt"]);

@@ -225,9 +225,7 @@ fn bury(keep: &Path, file: &Path) -> Result<()> {
 
 /// The place for one new file, beside `keep/`, where no rule can name it.
 fn new_file(keep: &Path) -> Result<PathBuf> {
-    let folder = keep.with_extension("new");
-    make_own_dir(&folder)?;
-    let file = folder.join("file");
+    let file = keep.with_extension("file");
     remove_any_if_there(&file)?;
     Ok(file)
 }

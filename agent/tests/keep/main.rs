@@ -227,3 +227,86 @@ fn with_its_session_in_memory_nothing_that_runs_writes_to_the_disk() {
         "own\nmodel\n"
     );
 }
+
+#[test]
+fn explain_says_by_which_rule_a_path_stays_and_where_it_is() {
+    if !is_root() {
+        return;
+    }
+    let clone = clone_of(
+        "# rules\nkeep /home\nseed /etc/seeded\n",
+        &["etc/seeded", "etc/other", "home/x"],
+    );
+    clone.disk_script("mkdir -p home/anna; echo plain >etc-none");
+    clone.update();
+    clone.run("rm etc/seeded; echo own >etc/hostname");
+    clone.run("true");
+    clone.disk_script("echo 'follow /opt' >reclone/policy");
+    let explain = |path: &str| {
+        clone.on_disk(|_| {
+            let json = programs::succeed(clone.site.verb("explain").args(["--json", path])).0;
+            let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+            let text = |key: &str| value[key].as_str().unwrap_or("-").to_owned();
+            let content = text("content").replace(&clone.site.pool.display().to_string(), "POOL");
+            let content = if content.starts_with("POOL/objects") {
+                "an object".to_owned()
+            } else {
+                content
+            };
+            format!(
+                "{} {}:{} `{}` {} {content}: {}",
+                text("rule"),
+                text("file"),
+                value["line"],
+                text("pattern"),
+                text("model"),
+                text("next_boot")
+            )
+        })
+    };
+    for (path, expected) in [
+        (
+            "/home/anna/file",
+            "keep /etc/reclone/policy:2 `/home` - POOL/folders/home/anna/file: as this clone left it",
+        ),
+        (
+            "/home",
+            "keep /etc/reclone/policy:2 `/home` folder POOL/folders/home: as this clone left it",
+        ),
+        (
+            "/etc/seeded",
+            "seed /etc/reclone/policy:3 `/etc/seeded` file -: stays removed",
+        ),
+        (
+            "/etc/hostname",
+            "keep built-in list:3 `/etc/hostname` - POOL/keep/etc/hostname: as this clone left it",
+        ),
+        (
+            "/etc/other",
+            "reset -:null `-` file an object: as in generation 1",
+        ),
+        (
+            "/etc/absent",
+            "reset -:null `-` - -: not there: generation 1 has no such path",
+        ),
+        (
+            "/opt/x",
+            "follow the pool's policy:1 `/opt` - -: as this clone left it, unless the model changes it",
+        ),
+    ] {
+        assert_eq!(explain(path), expected, "{path}");
+    }
+    clone.on_disk(|_| {
+        let text = programs::succeed(clone.site.verb("explain").arg("/etc/other")).0;
+        assert!(
+            text.starts_with(
+                "path:       /etc/other\nrule:       reset\nfrom:       no rule names it\n"
+            ),
+            "{text}"
+        );
+        fail(clone.site.verb("explain").arg("etc/other"), 2);
+        fail(&mut clone.site.verb("explain"), 2);
+    });
+    let printed = programs::succeed(programs::reclone().args(["explain", "--builtin"])).0;
+    assert_eq!(printed, reclone_format::policy::BUILT_IN);
+}

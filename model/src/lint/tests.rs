@@ -111,7 +111,7 @@ fn secrets_and_identities_are_named() {
         let found = found(path, content);
         assert_eq!(found.len(), 1, "{path}: {found:?}");
         assert!(
-            found[0].starts_with(&format!("{path}: {expected}")),
+            found[0].starts_with(&format!("/{path}: {expected}")),
             "{found:?}"
         );
     }
@@ -145,10 +145,10 @@ fn what_will_not_work_on_a_clone_is_named() {
     fs::write(top.join("boot/initrd.img-6"), "x").unwrap();
     let kept = |line: &str| {
         format!(
-            "etc/fstab: the line for {line} does not reach the clones, which keep their own fstab"
+            "/etc/fstab: the line for {line} does not reach the clones, which keep their own fstab"
         )
     };
-    let lacks = "boot/initrd.img-6: the agent is not installed on this machine, so this initramfs lacks it: a clone that boots it is none any more";
+    let lacks = "/boot/initrd.img-6: the agent is not installed on this machine, so this initramfs lacks it: a clone that boots it is none any more";
     assert_eq!(
         lint_of(top, ""),
         [
@@ -158,7 +158,7 @@ fn what_will_not_work_on_a_clone_is_named() {
         ]
     );
     fs::write(top.join("usr/sbin/reclone"), "x").unwrap();
-    let waits = "etc/fstab: a clone without UUID=2 waits for it and comes up degraded: add nofail to the line for /srv";
-    let old = "boot/initrd.img-6: it is older than the agent: make it anew, with update-initramfs -u or dracut --force";
+    let waits = "/etc/fstab: a clone without UUID=2 waits for it and comes up degraded: add nofail to the line for /srv";
+    let old = "/boot/initrd.img-6: it is older than the agent: make it anew, with update-initramfs -u or dracut --force";
     assert_eq!(lint_of(top, "reset /etc/fstab"), [waits, old]);
 }
