@@ -15,7 +15,7 @@ use std::time::Duration;
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use qemu_tests::power_cut::steps::{
-    DAMAGE, DAMAGE_AT, DISK, MARK, MARKS, OBJECT, ROOT, STEPS, STORES, Step, unmount,
+    DAMAGE, DAMAGE_AT, DISK, MARK, MARKS, OBJECT, OWN, ROOT, SEEDED, STEPS, STORES, Step, unmount,
 };
 
 const AGENT: &str = "/usr/sbin/reclone";
@@ -193,6 +193,9 @@ fn damage() {
 }
 
 fn halt() {
+    for folder in [OWN, SEEDED] {
+        unmount(&format!("{ROOT}/{folder}")).unwrap();
+    }
     for place in [ROOT, "/run/initramfs", DISK] {
         unmount(place).unwrap();
     }

@@ -11,7 +11,9 @@ use nix::mount::{MsFlags, mount};
 use reclone::state::State;
 
 use super::record::Kind;
-use super::steps::{After, BEFORE, DAMAGED, DISK, NEWEST, ROOT, STEPS, STORES, unmount};
+use super::steps::{
+    After, BEFORE, DAMAGED, DISK, NEWEST, OWN, OWN_TEXT, ROOT, SEEDED, STEPS, STORES, unmount,
+};
 use super::stores::{Stores, Tree, seen};
 use super::write_log::Epoch;
 
@@ -98,6 +100,10 @@ fn next_boot(promise: &Promise, stores: &Stores) -> Result<String, String> {
     if !promise.before.names.contains(&&*name) && !promise.after.names.contains(&&*name) {
         return Err(format!("the machine's name is {name:?}"));
     }
+    let kept = fs::read_to_string(format!("{ROOT}/{OWN}/file")).unwrap_or_default();
+    if kept != OWN_TEXT {
+        return Err(format!("what was kept is {kept:?}"));
+    }
     let id = own("machine-id");
     if id.len() != 33 || !promise.id.is_empty() && id.trim() != promise.id {
         return Err(format!("the machine's id is {id:?}"));
@@ -180,7 +186,17 @@ fn same(wanted: &Tree, found: &Tree, damaged: Option<u64>) -> Result<(), String>
 
 /// Unmounts everything that the boot mounted, and the disk.
 fn leave() -> io::Result<()> {
-    for place in [NEWEST_AT, ROOT, "/run/initramfs", SESSION, DISK] {
+    let inside = [OWN, SEEDED].map(|folder| format!("{ROOT}/{folder}"));
+    let [own, seeded] = [&*inside[0], &*inside[1]];
+    for place in [
+        NEWEST_AT,
+        own,
+        seeded,
+        ROOT,
+        "/run/initramfs",
+        SESSION,
+        DISK,
+    ] {
         loop {
             match unmount(place) {
                 Ok(()) => {}

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use super::image::Image;
-use super::steps::{MARKS, STEPS};
+use super::steps::{MARKS, OWN, OWN_TEXT, STEPS};
 use super::stores::Stores;
 use super::write_log::{self, Epoch};
 use crate::image::{Tree, run};
@@ -280,10 +280,11 @@ fn make_root(disk: &Path, kind: &Kind) -> io::Result<()> {
         .args(["-o", "loop"])
         .arg(disk)
         .arg(&place))?;
-    let filled = ["etc", "srv", "run"]
+    let filled = ["etc", "srv", "run", OWN]
         .iter()
         .try_for_each(|name| fs::create_dir(place.join(name)))
         .and_then(|()| fs::write(place.join("etc/hostname"), "plain\n"))
+        .and_then(|()| fs::write(place.join(OWN).join("file"), OWN_TEXT))
         .and_then(|()| fs::write(place.join("etc/fstab"), "/dev/vda / auto defaults 0 1\n"));
     run(Command::new("umount").arg(&place))?;
     fs::remove_dir(&place)?;

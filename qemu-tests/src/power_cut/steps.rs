@@ -19,6 +19,12 @@ pub const STORES: &str = "/stores";
 pub const ROOT: &str = "/root";
 /// Where the agent moves it.
 pub const DISK: &str = "/run/reclone/disk";
+/// A folder of the plain system that clones keep, with [`OWN_TEXT`] in the file `file`.
+pub const OWN: &str = "own";
+/// What is in there from before the first boot on.
+pub const OWN_TEXT: &str = "of the plain system\n";
+/// A folder that the model seeds.
+pub const SEEDED: &str = "seeded";
 /// The file of the third generation that gets damaged, and is not in the fourth.
 pub const DAMAGED: &str = "srv/third";
 /// What is written into its object then.

@@ -10,13 +10,13 @@ use std::process::Command;
 use reclone_format::head::split;
 use reclone_format::{Head, object_id_of};
 
-use super::steps::{DAMAGE, DAMAGE_AT, DAMAGED, NEWEST, OBJECT};
+use super::steps::{DAMAGE, DAMAGE_AT, DAMAGED, NEWEST, OBJECT, OWN, SEEDED};
 use super::tree_compare::{Seen, look};
 use crate::image::run;
 use crate::site::program;
 
 /// What the clone has of its own, whatever the model has: nothing is compared there.
-const OWN: [&str; 3] = ["etc/hostname", "etc/machine-id", "etc/fstab"];
+const OWN_FILES: [&str; 3] = ["etc/hostname", "etc/machine-id", "etc/fstab"];
 
 /// How many files a tree has, about: enough for every step to have several, and few, for they are looked at after every cut.
 const PROGRAMS: u64 = 6;
@@ -107,10 +107,12 @@ impl Stores {
     }
 }
 
-/// What is at `root`, without the clone's own files.
+/// What is at `root`, without what is the clone's own.
 pub fn seen(root: &Path) -> Tree {
     let mut tree = look(root);
-    tree.retain(|path, _| !OWN.iter().any(|own| path == Path::new(own)));
+    tree.retain(|path, _| {
+        !path.starts_with(OWN) && !OWN_FILES.iter().any(|own| path == Path::new(own))
+    });
     tree
 }
 
@@ -123,8 +125,24 @@ fn serial_of(store: &Path) -> io::Result<u64> {
 /// Makes the tree the next generation's.
 fn change(tree: &Path, number: u64) -> io::Result<()> {
     if number == 1 {
-        for folder in ["etc", "run", "srv", "usr/bin", "var/empty"] {
+        for folder in [
+            "etc/reclone",
+            "run",
+            "srv",
+            "usr/bin",
+            "var/empty",
+            OWN,
+            SEEDED,
+        ] {
             fs::create_dir_all(tree.join(folder))?;
+        }
+        fs::write(
+            tree.join("etc/reclone/policy"),
+            format!("keep /{OWN}\nseed /{SEEDED}\n"),
+        )?;
+        for name in ["one", "two"] {
+            let name = format!("{SEEDED}/{name}");
+            fs::write(tree.join(&name), content_of(&name, 1))?;
         }
         fs::set_permissions(tree.join("var/empty"), fs::Permissions::from_mode(0o1777))?;
         fs::write(tree.join("etc/hostname"), "model\n")?;
