@@ -27,7 +27,7 @@ use crate::sys::mount;
 
 /// The longest name of a folder in the pool: that of any file.
 const MAX_NAME: usize = 255;
-/// What a copy leaves free on the disk, in bytes: sessions need some.
+/// What a copy leaves free on the disk, in bytes, or an eighth of what is free, if that is less: sessions need some.
 const RESERVE: u64 = 64 << 20;
 
 /// Gives the pool the folders that it lacks: of kept ones those of the system that was installed on the clone at `plain`, or an empty one with the
@@ -155,10 +155,11 @@ fn open_way(pool: &Pool) -> io::Result<()> {
 fn fill(pool: &Pool, from: &Path, home: &Path, path: &Path) -> Result<()> {
     let needed = copy::size(from).map_err(Error::system("can not read", from))?;
     let free = pool.free()?;
-    if needed + RESERVE > free {
+    let reserve = RESERVE.min(free / 8);
+    if needed + reserve > free {
         return Err(Error::Full {
             path: from.into(),
-            needed: (needed + RESERVE) >> 20,
+            needed: (needed + reserve) >> 20,
             free: free >> 20,
         });
     }
