@@ -1,4 +1,4 @@
-//! What a clone keeps, with the programs that change it: hostnamectl, useradd, chpasswd; over a reset, an update and a rollback.
+//! What a clone keeps, with the programs that change it: hostnamectl, useradd, chpasswd, ssh-keygen; over a reset, an update and a rollback.
 #![allow(clippy::unwrap_used)]
 
 use qemu_tests::facts::Facts;
@@ -20,7 +20,7 @@ keep /var/lib/state
 /// What an administrator and a user do to their own machine.
 const CHANGE: &str = "hostname renamed && echo renamed >/etc/hostname; hostnamectl hostname renamed 2>/dev/null
 useradd --create-home anna && echo anna:secret | chpasswd && su anna -c 'echo own >~/file'
-head -c 99 /dev/urandom | base64 >/tmp/key && mv /tmp/key /etc/ssh/ssh_host_ed25519_key
+ssh-keygen -q -t ed25519 -N '' -f /tmp/key && mv /tmp/key /etc/ssh/ssh_host_ed25519_key && mv /tmp/key.pub /etc/ssh/ssh_host_ed25519_key.pub
 mkdir -p /var/lib/state/lower /var/lib/state/upper /var/lib/state/work /var/lib/state/merged
 mount -t overlay -o lowerdir=/var/lib/state/lower,upperdir=/var/lib/state/upper,workdir=/var/lib/state/work x /var/lib/state/merged && echo container >/var/lib/state/merged/file
 echo drift >/etc/issue; sha256sum </etc/ssh/ssh_host_ed25519_key; getent shadow anna | cut -d: -f2";
