@@ -16,7 +16,7 @@ const RECLONE: &str = "/run/initramfs/reclone";
 fn add_kiosk(site: &Site) {
     let tree = &site.model;
     let passwd = fs::read_to_string(tree.root().join("etc/passwd")).unwrap();
-    let kiosk = "kiosk:x:4711:4711::/home/kiosk:/bin/sh\n";
+    let kiosk = "kiosk:*:4711:4711::/home/kiosk:/bin/sh\n";
     tree.write("etc/passwd", &(passwd + kiosk)).unwrap();
     tree.write("etc/reclone/fresh-homes", "kiosk\n").unwrap();
     tree.write("home/kiosk/.profile", "the model's\n").unwrap();
@@ -94,7 +94,7 @@ fn undone_at_once(machine: &mut Machine) {
     }
     let exchange = format!(
         "echo 1 >/etc/skel/one; rm /etc/skel/.bashrc; {RECLONE} diff /etc/skel 2>/dev/null; echo $?; \
-         {RECLONE} -q restore /etc/skel; {RECLONE} diff /etc/skel; echo $?"
+         {RECLONE} -q restore /etc/skel >/dev/null; {RECLONE} diff /etc/skel; echo $?"
     );
     let said = machine.report(&exchange).unwrap();
     let lines: Vec<&str> = said
@@ -135,7 +135,7 @@ fn brought_back(machine: &mut Machine) {
     assert!(said.ends_with("\n1\n"), "{said}");
     let said = machine.report(&format!(
         "{RECLONE} session list; {RECLONE} session diff 2>/dev/null | grep thesis; \
-         {RECLONE} session recover --to /srv /root/thesis; cat /srv/thesis"
+         {RECLONE} session recover --to /srv /root/thesis 2>/dev/null; cat /srv/thesis"
     ));
     let said = said.unwrap();
     assert!(said.starts_with("1: over generation 1, ended "), "{said}");
