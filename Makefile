@@ -2,7 +2,7 @@
 RELEASE = target/x86_64-unknown-linux-gnu/release
 SCRIPTS = .ci/run fuzz/quick units/fresh-home units/apply units/restored.d/50-reload.example qemu-tests/setup qemu-tests/setup-bench qemu-tests/tree qemu-tests/upgrade $(shell find initramfs-tools-hook -type f) $(wildcard dracut-module/50reclone/*.sh)
 
-.PHONY: setup build check test test-all boot boot-all matrix power-cut power-cut-quick power-cut-teeth soak bench demo fuzz fuzz-quick install-model install-clone
+.PHONY: setup build check test test-all boot boot-all matrix power-cut power-cut-quick power-cut-teeth soak bench demo fuzz fuzz-quick deb install-model install-clone
 
 setup:
 	qemu-tests/setup
@@ -71,6 +71,12 @@ test: check boot power-cut-quick power-cut-teeth fuzz-quick
 
 # Some hours without KVM.
 test-all: check boot-all matrix power-cut power-cut-teeth fuzz-quick
+
+# Debian packages, in target/deb; made and looked at by Debian's own tools.
+deb:
+	qemu-tests/setup debhelper dpkg-dev fakeroot lintian
+	fakeroot debian/rules clean binary
+	lintian --fail-on error,warning --display-info target/deb/*.deb
 
 # What `make build` made, on this machine or below DESTDIR. Neither touches a configuration.
 install-model:
