@@ -75,6 +75,7 @@ test-all: check boot-all matrix power-cut power-cut-teeth fuzz-quick
 # Debian packages, in target/deb; made and looked at by Debian's own tools.
 deb:
 	qemu-tests/setup debhelper dpkg-dev fakeroot lintian
+	rm -rf target/deb
 	fakeroot debian/rules clean binary
 	lintian --fail-on error,warning --display-info target/deb/*.deb
 
