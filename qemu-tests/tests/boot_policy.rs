@@ -29,12 +29,16 @@ echo drift >/etc/issue; sha256sum </etc/ssh/ssh_host_ed25519_key; getent shadow 
 const LOOK: &str = "cat /etc/hostname; cat /home/anna/file; stat -c %U:%a /home/anna; cat /var/lib/state/upper/file; grep -c drift /etc/issue
 findmnt -n -o FSTYPE /home; sha256sum </etc/ssh/ssh_host_ed25519_key; getent shadow anna | cut -d: -f2; cat /etc/machine-id";
 
-/// Writes, and asks the kernel what reached the disk since the machine was switched on.
-const WRITE: &str = "dd if=/dev/zero of=/root/big bs=1M count=8 2>/dev/null; sync; touch /home/x 2>/dev/null && echo writable
+/// Writes, and asks the kernel what reached the disk meanwhile. What did before, fsck wrote: the agent's part is in `agent/tests/keep`.
+const WRITE: &str = "disk=$(basename $(readlink -f $(findmnt -n -o SOURCE /run/reclone/disk)))
+written() { set -- $(cat /sys/class/block/$disk/stat); echo writes: $5, sectors: $7; }
+before=$(written)
+dd if=/dev/zero of=/root/big bs=1M count=8 2>/dev/null; sync; touch /home/x 2>/dev/null && echo writable
 findmnt -n -o OPTIONS /run/reclone/disk | cut -d, -f1
-set -- $(cat /sys/class/block/$(basename $(readlink -f $(findmnt -n -o SOURCE /run/reclone/disk)))/stat); echo writes: $5, sectors: $7";
+[ \"$(written)\" = \"$before\" ] && echo nothing written || echo $before, then $(written)";
 
 #[test]
+#[ignore = "takes minutes: make test-all"]
 fn users_names_and_keys_of_a_clone_outlive_reset_update_and_rollback() {
     if !Machine::available() {
         return;
@@ -82,8 +86,9 @@ fn users_names_and_keys_of_a_clone_outlive_reset_update_and_rollback() {
         expected,
         "after a rollback"
     );
-    let in_memory = boot("reclone=skip reclone.session=ram", 2, WRITE);
-    assert_eq!(in_memory, "ro\nwrites: 0, sectors: 0\n");
+    // As Debian has it: with `rw`, the initramfs mounts the partition writable before the agent is there.
+    let in_memory = boot("ro reclone=skip reclone.session=ram", 2, WRITE);
+    assert_eq!(in_memory, "ro\nnothing written\n");
     let plain = "readlink /home; cat /home/anna/file /home/plain/file";
     assert_eq!(
         boot_plain(&site, plain),

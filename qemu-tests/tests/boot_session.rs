@@ -52,6 +52,7 @@ fn boot(site: &Site, words: &str, generation: u64, work: impl FnOnce(&mut Machin
 }
 
 #[test]
+#[ignore = "takes minutes: make test-all"]
 fn work_is_undone_kept_brought_back_and_gone_at_login() {
     if !Machine::available() {
         return;

@@ -12,7 +12,8 @@ use reclone::state::State;
 
 use super::record::Kind;
 use super::steps::{
-    After, BEFORE, DAMAGED, DISK, NEWEST, OWN, OWN_TEXT, ROOT, SEEDED, STEPS, STORES, unmount,
+    After, BEFORE, DAMAGED, DISK, FIRST_POLICY, NEWEST, OWN, OWN_TEXT, ROOT, SEEDED, STEPS, STORES,
+    unmount,
 };
 use super::stores::{Stores, Tree, seen};
 use super::write_log::Epoch;
@@ -101,7 +102,7 @@ fn next_boot(promise: &Promise, stores: &Stores) -> Result<String, String> {
         return Err(format!("the machine's name is {name:?}"));
     }
     let kept = fs::read_to_string(format!("{ROOT}/{OWN}/file")).unwrap_or_default();
-    if kept != OWN_TEXT {
+    if current >= FIRST_POLICY && kept != OWN_TEXT {
         return Err(format!("what was kept is {kept:?}"));
     }
     let id = own("machine-id");

@@ -23,6 +23,8 @@ pub const DISK: &str = "/run/reclone/disk";
 pub const OWN: &str = "own";
 /// What is in there from before the first boot on.
 pub const OWN_TEXT: &str = "of the plain system\n";
+/// The first generation with a policy.
+pub const FIRST_POLICY: u64 = 2;
 /// A folder that the model seeds.
 pub const SEEDED: &str = "seeded";
 /// The file of the third generation that gets damaged, and is not in the fourth.
