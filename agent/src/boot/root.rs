@@ -47,9 +47,14 @@ struct Mounted {
 /// modules of the running kernel is taken only when none has them: it would come up without network or graphics.
 pub fn assemble(wanted: &Wanted, candidates: &[Generation]) -> Result<Generation> {
     let (pool, root) = (wanted.pool, &wanted.places.root);
+    let initramfs = Path::new("/");
+    let modules = Modules::of_running_kernel(initramfs);
+    if let Some(modules) = &modules {
+        modules.load(initramfs);
+    }
     let mounted = match wanted.resume() {
         Some(mounted) => mounted,
-        None => wanted.go_on(wanted.mount_best(candidates)?)?,
+        None => wanted.go_on(wanted.mount_best(candidates, modules.as_ref())?)?,
     };
     if mount::is_writable(pool.root()) {
         keep::folders::adopt(pool, &mounted.policy, &wanted.places.disk(), root);
@@ -62,10 +67,6 @@ impl Wanted<'_> {
     /// Mounts the session of a thawed clone once more over its generation; nothing where there is none or it can not be mounted.
     fn resume(&self) -> Option<Mounted> {
         let thawed = self.thawed.as_ref()?;
-        let initramfs = Path::new("/");
-        if let Some(modules) = Modules::of_running_kernel(initramfs) {
-            modules.load(initramfs);
-        }
         let resumed = self.mount_with(&thawed.generation, thawed.session.clone());
         resumed
             .inspect_err(|error| {
@@ -75,14 +76,8 @@ impl Wanted<'_> {
     }
 
     /// Mounts the first that will do.
-    fn mount_best(&self, candidates: &[Generation]) -> Result<Mounted> {
-        let (pool, places) = (self.pool, self.places);
-        let initramfs = Path::new("/");
-        let modules = Modules::of_running_kernel(initramfs);
-        if let Some(modules) = &modules {
-            modules.load(initramfs);
-        }
-        let root = &places.root;
+    fn mount_best(&self, candidates: &[Generation], modules: Option<&Modules>) -> Result<Mounted> {
+        let (pool, root) = (self.pool, &self.places.root);
         let mut without = None;
         let mut failure = Error::NoGeneration(pool.root().into());
         for generation in candidates {
@@ -94,14 +89,14 @@ impl Wanted<'_> {
                     );
                     failure = error;
                 }
-                Ok(mounted) if modules.as_ref().is_none_or(|modules| modules.are_in(root)) => {
+                Ok(mounted) if modules.is_none_or(|modules| modules.are_in(root)) => {
                     return Ok(mounted);
                 }
                 Ok(_) => {
                     warn!(
                         "generation {} lacks the modules of the running kernel {}",
                         generation.number,
-                        modules.as_ref().map_or("", Modules::release)
+                        modules.map_or("", Modules::release)
                     );
                     mount::unmount(root).map_err(Error::system("can not unmount", root))?;
                     without.get_or_insert(generation);
