@@ -36,26 +36,33 @@ impl View {
             home,
             generation: None,
         };
-        let (below, top) = (view.below(), view.top());
-        make_dir(&below)?;
+        let top = view.top();
         make_dir(&top)?;
         match session.generation().filter(|it| is_there(pool, it)) {
             Some(generation) => {
-                assemble::assemble(pool, &generation, None, &below)?;
+                assemble::show(pool, &generation, session, &top)?;
                 view.generation = Some(generation);
             }
-            None => warn!(
-                "the pool has the generation of session {} no more: of files that were not written to, nothing is there",
-                session.name()
-            ),
+            None => {
+                warn!(
+                    "the pool has the generation of session {} no more: of files that were not written to, nothing is there",
+                    session.name()
+                );
+                view.show_alone(session)?;
+            }
         }
+        Ok(view)
+    }
+
+    /// Mounts what was written over nothing, for an overlay wants two layers.
+    fn show_alone(&self, session: &Session) -> Result<()> {
+        make_dir(&self.below())?;
         let mut options = OsString::from("metacopy=on,redirect_dir=on,lowerdir=");
         options.push(mount::option_path(&session.upper()));
         options.push(":");
-        options.push(mount::option_path(&below));
-        mount::overlay(&options, &top, true)
-            .map_err(Error::system("can not mount the session", session.root()))?;
-        Ok(view)
+        options.push(mount::option_path(&self.below()));
+        mount::overlay(&options, &self.top(), true)
+            .map_err(Error::system("can not mount the session", session.root()))
     }
 
     fn below(&self) -> PathBuf {
@@ -70,11 +77,10 @@ impl View {
 
 impl Drop for View {
     fn drop(&mut self) {
-        for at in [self.top(), self.below()] {
-            let _ = mount::detach(&at);
-            let _ = fs::remove_dir(&at);
+        let _ = mount::detach(&self.top());
+        for folder in [self.top(), self.below(), self.home.clone()] {
+            let _ = fs::remove_dir(folder);
         }
-        let _ = fs::remove_dir(&self.home);
     }
 }
 
