@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::sys::xattr;
+use crate::sys::{beneath, xattr};
 
 /// A name in a folder that is held open. The folder itself has the name `.`.
 #[derive(Debug)]
@@ -63,27 +63,19 @@ impl Place {
 
 /// Opens the folder at `path` below `top`; the empty path is `top` itself.
 pub fn open_folder(top: impl AsFd, path: &[u8]) -> io::Result<OwnedFd> {
-    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(open_beneath(top, path, flags)?)
+    Ok(beneath::open(
+        top,
+        path,
+        OFlags::DIRECTORY,
+        ResolveFlags::NO_XDEV,
+    )?)
 }
 
 /// Opens the regular file `name` to read it.
 pub fn open_file(folder: impl AsFd, name: &[u8]) -> io::Result<File> {
     // What was a file a moment ago may be a pipe now.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(File::from(open_beneath(folder, name, flags)?))
-}
-
-fn open_beneath(top: impl AsFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-    let path = if path.is_empty() { b"." } else { path };
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    loop {
-        match rustix::fs::openat2(&top, path, flags, Mode::empty(), resolve) {
-            // Something on the way was renamed.
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            opened => return opened,
-        }
-    }
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    Ok(beneath::open(folder, name, flags, ResolveFlags::NO_XDEV)?.into())
 }
 
 /// What the system says about a name, a link itself and not what it leads to; nothing where there is no such name.
@@ -122,9 +114,7 @@ pub fn names(folder: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
 
 /// A path to a name in an open folder, for the calls that take nothing else.
 pub fn path_of(folder: BorrowedFd, name: &[u8]) -> PathBuf {
-    let mut path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
-    path.push(std::ffi::OsStr::from_bytes(name));
-    path
+    beneath::path_of(folder).join(std::ffi::OsStr::from_bytes(name))
 }
 
 /// Whether an xattr is a file system's own word for something that has another name, too: XFS shows its ACLs twice.

@@ -11,10 +11,11 @@ use std::thread;
 
 use log::debug;
 use reclone_format::{ManifestReader, PackedObject, TreePath};
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{OFlags, ResolveFlags};
 
 use crate::error::{Error, Result};
 use crate::stage::{Copied, Staging};
+use crate::sys::beneath;
 use crate::wanted::Wanted;
 
 /// Files that were not what they might have been: this many may be looked at for nothing, and eight more for each that was.
@@ -131,9 +132,8 @@ impl<R: Read> Taker<'_, R> {
     /// The plain file of this size at `path`, if there is one: below the top, and no link on the way.
     fn open(&self, path: &TreePath, size: u64) -> Option<File> {
         // A pipe where a file belongs would be waited for without end.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let opened = rustix::fs::openat2(&self.top, path.as_bytes(), flags, Mode::empty(), resolve);
+        let (flags, further) = (OFlags::NONBLOCK, ResolveFlags::empty());
+        let opened = beneath::open(&self.top, path.as_bytes(), flags, further);
         let file = File::from(opened.ok()?);
         let it = file.metadata().ok()?;
         (it.is_file() && it.len() == size).then_some(file)
