@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use log::{info, warn};
-use reclone_format::{Head, PublicKey};
 
 use crate::bases::Bases;
 use crate::error::{Error, Result};
@@ -14,11 +13,9 @@ use crate::held::HeldObjects;
 use crate::manifest::{has_id, open_manifest, write_image};
 use crate::memory;
 use crate::plain_root;
-use crate::pool::{Lock, Pool, list};
+use crate::pool::{Lock, list};
 use crate::prune;
 use crate::stage::Staging;
-use crate::state::State;
-use crate::store::Store;
 use crate::sync::{MARGIN, mib};
 use crate::wanted::Wanted;
 use crate::way::{Figures, Finder, Work, may_be_avoided};
@@ -28,18 +25,10 @@ const MEASURABLE: u64 = 1 << 20;
 
 /// What is to be brought, from where and to where.
 pub struct Bring<'a> {
-    /// Where to.
-    pub pool: &'a Pool,
-    /// The right to change it.
+    /// From where to where.
+    pub finder: Finder<'a>,
+    /// The right to change the pool.
     pub lock: &'a Lock,
-    /// Where from.
-    pub store: &'a dyn Store,
-    /// Who must have signed the heads of generations between.
-    pub key: &'a PublicKey,
-    /// What is to be brought.
-    pub head: &'a Head,
-    /// What the pool has.
-    pub state: &'a State,
     /// Where files may be that a first clone need not fetch.
     pub plain_root: Option<&'a Path>,
     /// Who is told of the progress.
@@ -54,7 +43,7 @@ impl Bring<'_> {
             return Ok((staging, Figures::default()));
         }
         let staging = self.open_staging()?;
-        let finder = self.finder();
+        let finder = &self.finder;
         let mut bases = finder.bases();
         let mut plan = || {
             let way = finder.find(&mut bases, &staging.manifest())?;
@@ -67,7 +56,7 @@ impl Bring<'_> {
             work = plan()?;
             self.make_room(finder.space(&work))?;
         }
-        let figures = self.fetch(&finder, work, &staging, &bases)?;
+        let figures = self.fetch(work, &staging, &bases)?;
         info!(
             "fetched {} objects, {}, as {}",
             figures.objects,
@@ -76,17 +65,6 @@ impl Bring<'_> {
         );
         write_image(&staging.manifest(), &staging.image())?;
         Ok((staging, figures))
-    }
-
-    fn finder(&self) -> Finder<'_> {
-        Finder {
-            pool: self.pool,
-            state: self.state,
-            store: self.store,
-            key: self.key,
-            head: self.head,
-            looks: false,
-        }
     }
 
     /// Takes what is here already: of an interrupted sync, and of the plain root.
@@ -99,10 +77,10 @@ impl Bring<'_> {
             );
         }
         // A disk that is too small should be told before it is full.
-        let has_room = self.pool.free()? >= wanted.open().1.saturating_add(MARGIN);
-        let is_first = self.state.current.is_none() && has_room;
+        let has_room = self.finder.pool.free()? >= wanted.open().1.saturating_add(MARGIN);
+        let is_first = self.finder.state.current.is_none() && has_room;
         if let Some(root) = self.plain_root.filter(|_| is_first) {
-            let manifest = open_manifest(&staging.manifest(), self.head)?;
+            let manifest = open_manifest(&staging.manifest(), self.finder.head)?;
             let (objects, bytes) = plain_root::take_from(root, manifest, wanted, staging)?;
             info!(
                 "took {objects} objects, {}, from {}",
@@ -115,14 +93,15 @@ impl Bring<'_> {
 
     /// What an earlier run staged, if that is all that is needed. It was synced, so it is not read again.
     fn staged(&self) -> Result<Option<Staging>> {
-        let Some(staging) = Staging::ready(self.pool, &self.head.manifest.id)? else {
+        let Some(staging) = Staging::ready(self.finder.pool, &self.finder.head.manifest.id)? else {
             return Ok(None);
         };
-        if !has_id(&staging.manifest(), &self.head.manifest.id)? || !staging.image().exists() {
+        if !has_id(&staging.manifest(), &self.finder.head.manifest.id)? || !staging.image().exists()
+        {
             return Ok(None);
         }
-        let held = HeldObjects::of(self.pool, self.state);
-        let manifest = open_manifest(&staging.manifest(), self.head)?;
+        let held = HeldObjects::of(self.finder.pool, self.finder.state);
+        let manifest = open_manifest(&staging.manifest(), self.finder.head)?;
         let wanted = Wanted::of_manifest(manifest, |object| held.has(&object.id))
             .map_err(Error::published("manifest"))?;
         Ok(staging.is_all_of(&wanted)?.then_some(staging))
@@ -130,34 +109,28 @@ impl Bring<'_> {
 
     /// The staging folder, on a disk that can take a manifest.
     fn open_staging(&self) -> Result<Staging> {
-        let staging = Staging::open(self.pool)?;
-        let room = self.make_room(self.head.manifest.size);
+        let staging = Staging::open(self.finder.pool)?;
+        let room = self.make_room(self.finder.head.manifest.size);
         if room.is_err() && !list(&staging.objects())?.is_empty() {
             // It may be what fills the disk, and no longer be wanted.
             warn!("removing what an interrupted sync left");
             staging.clear()?;
-            let staging = Staging::open(self.pool)?;
-            self.make_room(self.head.manifest.size)?;
+            let staging = Staging::open(self.finder.pool)?;
+            self.make_room(self.finder.head.manifest.size)?;
             return Ok(staging);
         }
         room.map(|_| staging)
     }
 
     /// Fetches what was planned; where delta packs or bases turn out not to be right, what is left without them.
-    fn fetch(
-        &self,
-        finder: &Finder,
-        work: Work,
-        staging: &Staging,
-        bases: &Bases,
-    ) -> Result<Figures> {
+    fn fetch(&self, work: Work, staging: &Staging, bases: &Bases) -> Result<Figures> {
         let mut figures = work.figures;
-        let (started, before) = (Instant::now(), self.store.traffic().bytes);
+        let (started, before) = (Instant::now(), self.finder.store.traffic().bytes);
         let based = work.plan.has_bases();
         match self.transfer(work, staging, bases) {
             Err(error) if based && may_be_avoided(&error) => {
                 let take = |wanted: &Wanted| staging.take_over(wanted).map(drop);
-                let rest = match finder.plan(bases, &staging.manifest(), None, take) {
+                let rest = match self.finder.plan(bases, &staging.manifest(), None, take) {
                     Err(Error::Absent(_)) => return Err(error),
                     planned => planned?,
                 };
@@ -167,10 +140,10 @@ impl Bring<'_> {
             }
             done => done?,
         }
-        let bytes = self.store.traffic().bytes - before;
+        let bytes = self.finder.store.traffic().bytes - before;
         let rate = bytes as f64 / started.elapsed().as_secs_f64().max(0.001);
         if bytes >= MEASURABLE
-            && let Err(error) = self.pool.note_rate(rate as u64)
+            && let Err(error) = self.finder.pool.note_rate(rate as u64)
         {
             warn!("{error}");
         }
@@ -179,7 +152,7 @@ impl Bring<'_> {
 
     fn transfer(&self, mut work: Work, staging: &Staging, bases: &Bases) -> Result<()> {
         let transfer = Transfer {
-            store: self.store,
+            store: self.finder.store,
             bases,
             staging,
             wanted: &work.wanted,
@@ -197,14 +170,14 @@ impl Bring<'_> {
     /// Makes sure that the disk can take `size` bytes. Whether old generations had to go for that.
     fn make_room(&self, size: u64) -> Result<bool> {
         let needed = size.saturating_add(MARGIN);
-        if self.pool.free()? >= needed {
+        if self.finder.pool.free()? >= needed {
             return Ok(false);
         }
         warn!("the disk is short of space: removing what no generation needs");
-        prune::prune(self.pool, self.lock)?;
-        match self.pool.free()? {
+        prune::prune(self.finder.pool, self.lock)?;
+        match self.finder.pool.free()? {
             free if free < needed => Err(Error::Full {
-                path: self.pool.root().into(),
+                path: self.finder.pool.root().into(),
                 needed: needed >> 20,
                 free: free >> 20,
             }),

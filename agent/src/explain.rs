@@ -53,12 +53,7 @@ pub fn explain(pool: &Pool, path: TreePath, is_folder: bool, follow: bool) -> Re
     let named = Path::new(OsStr::from_bytes(
         &path.as_bytes()[..verdict.map_or(0, |it| it.at)],
     ));
-    let own = own_content(
-        pool,
-        rule,
-        named,
-        Path::new(OsStr::from_bytes(path.as_bytes())),
-    );
+    let own = own_content(pool, rule, named, path.as_path());
     let next_boot = next_boot(rule, &own, entry.is_some(), generation.number);
     let in_pool = entry
         .as_ref()

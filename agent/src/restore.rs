@@ -54,13 +54,9 @@ impl Request {
     fn target(&self) -> PathBuf {
         match self.path.is_root() {
             true => self.base().into(),
-            false => self.base().join(os_path(&self.path)),
+            false => self.base().join(self.path.as_path()),
         }
     }
-}
-
-fn os_path(path: &TreePath) -> &Path {
-    Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()))
 }
 
 /// How differences are put right.
@@ -116,7 +112,7 @@ pub fn plan(pool: &Pool, request: &Request) -> Result<Plan> {
         spared_folder: pool_folder.ok(),
     };
     let differences = compare(&tree, &place, &options)?;
-    let keeps = pool.keep().join(os_path(&request.path)).exists() && is_own
+    let keeps = pool.keep().join(request.path.as_path()).exists() && is_own
         || tree.nodes().iter().any(|node| is_spared(&node.entry.path));
     let way = way(pool, request, &tree, &place, &differences, keeps);
     Ok(Plan {

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
-use reclone_format::TreePath;
 use reclone_format::policy::BUILT_IN;
 use serde_json::json;
 
@@ -284,26 +283,21 @@ fn run_explain(options: &cli::Explain) -> Result<()> {
     let path = options.path.as_ref().ok_or_else(|| {
         Error::Usage("No path is named: `reclone explain PATH`, or --builtin".into())
     })?;
+    if !path.is_absolute() {
+        return Err(Error::Usage(format!(
+            "{}: name a path from the top, such as /etc/hostname",
+            path.display()
+        )));
+    }
     let config = read_config();
     let pool = Pool::open(&pool_path(options.pool.as_ref(), &config))?;
     let is_folder = fs::symlink_metadata(path).is_ok_and(|it| it.is_dir());
-    let explanation = explain::explain(&pool, tree_path(path)?, is_folder, config.follow)?;
+    let explanation = explain::explain(&pool, restore::tree_path(path)?, is_folder, config.follow)?;
     match options.json {
         true => println!("{}", explanation.json()),
         false => print!("{}", explanation.text()),
     }
     Ok(())
-}
-
-/// A path of the system as a path of the tree.
-fn tree_path(path: &Path) -> Result<TreePath> {
-    let wrong = |why: &str| Error::Usage(format!("{}: {why}", path.display()));
-    let inside = path
-        .strip_prefix("/")
-        .map_err(|_| wrong("name a path from the top, such as /etc/hostname"))?;
-    let inside: PathBuf = inside.components().collect();
-    TreePath::from_bytes(inside.into_os_string().into_encoded_bytes())
-        .map_err(|error| wrong(&error.to_string()))
 }
 
 /// The store to mend a pool from: the one named, the configured one, or that of the last sync.

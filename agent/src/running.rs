@@ -5,7 +5,7 @@
 //! and no program can. So one `stat` tells whether a file has to be looked at, and of a folder, whether anything below has.
 
 use std::fs;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use reclone_format::{Entry, TreePath};
@@ -167,8 +167,7 @@ impl Running {
     /// Whether the folder shows what another folder of the generation has: somebody renamed that. Then the times of what is
     /// in it prove nothing.
     pub fn is_renamed(&self, folder: &TreePath) -> bool {
-        let path = std::ffi::OsStr::from_bytes(folder.as_bytes());
-        let upper = self.session.upper().join(path);
+        let upper = self.session.upper().join(folder.as_path());
         let mut value = [0; 0];
         let found = rustix::fs::lgetxattr(upper, c"trusted.overlay.redirect", &mut value[..]);
         // With room for nothing, the call gives the length.

@@ -15,7 +15,7 @@ use crate::pool::{Lock, Pool, remove_dir};
 use crate::prune::{self, Pruned};
 use crate::state::{Generation, State, is_plain};
 use crate::store::{HeadAnswer, Store, Traffic, Validators};
-use crate::way::Figures;
+use crate::way::{Figures, Finder};
 
 /// Bytes of the disk that a sync leaves free.
 pub const MARGIN: u64 = 16 << 20;
@@ -201,12 +201,15 @@ impl Run<'_> {
     /// Fetches, stages and commits the generation of `head`.
     fn bring(&self, state: &State, next: &State, head: &Head) -> Result<Report> {
         let bring = Bring {
-            pool: self.pool,
+            finder: Finder {
+                pool: self.pool,
+                state,
+                store: self.store,
+                key: self.options.key,
+                head,
+                looks: false,
+            },
             lock: self.lock,
-            store: self.store,
-            key: self.options.key,
-            head,
-            state,
             plain_root: self.options.plain_root,
             watcher: self.options.watcher,
         };

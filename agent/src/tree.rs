@@ -4,11 +4,9 @@
 mod folder;
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use reclone_format::tree_path::compare_directories;
@@ -133,7 +131,7 @@ impl Tree {
         match (&self.contents, &entry.kind) {
             (Contents::Pool(pool), Kind::Regular { id, .. }) => pool.object(id),
             (Contents::Pool(pool), _) => pool.objects(),
-            (Contents::Folder(folder), _) => folder.join(OsStr::from_bytes(entry.path.as_bytes())),
+            (Contents::Folder(folder), _) => folder.join(entry.path.as_path()),
         }
     }
 

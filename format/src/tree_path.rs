@@ -1,7 +1,10 @@
 //! A path inside the tree, and the one order in which a manifest lists paths.
 
 use std::cmp::Ordering;
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::{Error, Result};
 
@@ -60,6 +63,11 @@ impl TreePath {
     /// The bytes, without a leading slash.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The same as a path of the system, relative to the top.
+    pub fn as_path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.0))
     }
 
     /// Gives the bytes away.

@@ -5,8 +5,6 @@
 //! inside, a glob is meant from the top of the tree; without, it is meant for a name in any folder. With a `/` at its end it
 //! leaves the folder itself in place and its contents out.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
@@ -102,7 +100,7 @@ impl Exclude {
 
     /// What the rules say about `path`.
     pub fn verdict(&self, path: &TreePath, is_folder: bool) -> Verdict {
-        let candidate = Candidate::new(OsStr::from_bytes(path.as_bytes()));
+        let candidate = Candidate::new(path.as_path());
         if self.out.is_match_candidate(&candidate) {
             Verdict::LeaveOut
         } else if self.hollow.is_match_candidate(&candidate) {

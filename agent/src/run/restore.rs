@@ -108,11 +108,6 @@ pub fn absolute(path: &Path) -> Result<PathBuf> {
     std::fs::canonicalize(path).map_err(Error::system("can not find the folder", path))
 }
 
-/// A path of the tree, as one of the system, relative to the tree's top.
-pub fn os_path(path: &TreePath) -> &Path {
-    Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()))
-}
-
 /// A path as the tree has it, from one of this system.
 pub fn tree_path(path: &Path) -> Result<TreePath> {
     let absolute = std::path::absolute(path).map_err(Error::system("can not find", path))?;

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use reclone_format::TreePath;
 use serde_json::{Value, json};
 
-use super::restore::{Told, absolute, os_path, tree_path};
+use super::restore::{Told, absolute, tree_path};
 use crate::cli::{self, SessionVerb};
 use crate::compare::{self, compare};
 use crate::error::{Error, Result};
@@ -132,10 +132,10 @@ fn recover(options: &cli::SessionRecover) -> Result<()> {
             what: format!("{path} in session {}", session.name()),
             pool: pool.root().into(),
         })?;
-        let name = os_path(&path).file_name().unwrap_or_default();
+        let name = path.as_path().file_name().unwrap_or_default();
         let target = match &to {
             Some(folder) => folder.join(name),
-            None => Path::new("/").join(os_path(&path)),
+            None => Path::new("/").join(path.as_path()),
         };
         restore::put(tree, &target)?;
         println!(

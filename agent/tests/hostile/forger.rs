@@ -53,19 +53,8 @@ impl Pack {
 
 impl Forger {
     pub fn new(folder: &Path) -> Self {
-        let path = |name: &str| folder.join(name);
-        let key = KeyPair::generate_unencrypted_keypair().unwrap();
-        fs::create_dir_all(path("store/packs")).unwrap();
-        fs::write(path("key.pub"), key.pk.to_box().unwrap().into_string()).unwrap();
-        Self {
-            site: Site {
-                tree: path("tree"),
-                store: path("store"),
-                key: path("key"),
-                pool: path("pool"),
-            },
-            key,
-        }
+        let (site, key) = Site::by_hand(folder);
+        Self { site, key }
     }
 
     /// A head for this manifest and these packs, all figures right; generation 2, serial 2.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use minisign::KeyPair;
+
 /// `reclone`, as this test run built it.
 pub fn reclone() -> Command {
     Command::new(env!("CARGO_BIN_EXE_reclone"))
@@ -96,14 +98,32 @@ pub struct Site {
 }
 
 impl Site {
+    /// The places below `folder`; nothing is made.
+    fn at(folder: &Path) -> Self {
+        let path = |name: &str| folder.join(name);
+        Self {
+            tree: path("tree"),
+            store: path("store"),
+            key: path("key"),
+            pool: path("pool"),
+        }
+    }
+
+    /// An empty store below `folder` for a test that publishes by itself, with the pair of keys to sign with.
+    pub fn by_hand(folder: &Path) -> (Self, KeyPair) {
+        let site = Self::at(folder);
+        let key = KeyPair::generate_unencrypted_keypair().unwrap();
+        for name in ["packs", "heads"] {
+            std::fs::create_dir_all(site.store.join(name)).unwrap();
+        }
+        let public = key.pk.to_box().unwrap().into_string();
+        std::fs::write(site.public_key(), public).unwrap();
+        (site, key)
+    }
+
     /// A new store below `folder`; the tree is a new folder there.
     pub fn new(folder: &Path) -> Self {
-        let site = Self {
-            tree: folder.join("tree"),
-            store: folder.join("store"),
-            key: folder.join("key"),
-            pool: folder.join("pool"),
-        };
+        let site = Self::at(folder);
         std::fs::create_dir_all(&site.tree).unwrap();
         succeed(
             reclone_model()

@@ -31,19 +31,9 @@ struct Generation {
 
 impl Model {
     pub fn new(folder: &Path) -> Self {
-        let path = |name: &str| folder.join(name);
-        let key = KeyPair::generate_unencrypted_keypair().unwrap();
-        for name in ["store/packs", "store/heads"] {
-            fs::create_dir_all(path(name)).unwrap();
-        }
-        fs::write(path("key.pub"), key.pk.to_box().unwrap().into_string()).unwrap();
+        let (site, key) = Site::by_hand(folder);
         Self {
-            site: Site {
-                tree: path("tree"),
-                store: path("store"),
-                key: path("key"),
-                pool: path("pool"),
-            },
+            site,
             key,
             serial: 0,
             generations: Vec::new(),

@@ -1,7 +1,7 @@
 //! The whole tree as one tar file, compressed with zstd: `curl | zstd -d | tar -x`. An update is a whole new tree.
 
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::site::Address;
@@ -55,11 +55,7 @@ impl Peer for Archive {
         self.tree.settle(&self.place)
     }
 
-    fn with_tree(
-        &self,
-        _writable: bool,
-        look: &mut dyn FnMut(&Path) -> io::Result<()>,
-    ) -> io::Result<()> {
-        look(&self.tree.current(&self.place))
+    fn tree(&self) -> PathBuf {
+        self.tree.current(&self.place)
     }
 }

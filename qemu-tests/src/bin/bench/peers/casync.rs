@@ -2,7 +2,7 @@
 //! fails as soon as it replaces a file that it is a seed of.
 
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::site::Address;
@@ -59,11 +59,7 @@ impl Peer for Casync {
         self.tree.settle(&self.place)
     }
 
-    fn with_tree(
-        &self,
-        _writable: bool,
-        look: &mut dyn FnMut(&Path) -> io::Result<()>,
-    ) -> io::Result<()> {
-        look(&self.tree.current(&self.place))
+    fn tree(&self) -> PathBuf {
+        self.tree.current(&self.place)
     }
 }

@@ -163,12 +163,19 @@ pub trait Peer {
         Ok(())
     }
 
+    /// Where the client's tree is, of which there is none while it is not unpacked or mounted.
+    fn tree(&self) -> PathBuf {
+        self.place().client.join("tree")
+    }
+
     /// Calls `look` with the client's tree, to be read or, for a session's writes, changed.
     fn with_tree(
         &self,
-        writable: bool,
+        _writable: bool,
         look: &mut dyn FnMut(&Path) -> io::Result<()>,
-    ) -> io::Result<()>;
+    ) -> io::Result<()> {
+        look(&self.tree())
+    }
 
     /// Whether its trees have the times of the model's.
     fn keeps_times(&self) -> bool {

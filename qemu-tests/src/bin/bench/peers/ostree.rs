@@ -2,7 +2,7 @@
 //! without; both from one repository. It keeps no times of files.
 
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::site::Address;
@@ -116,12 +116,8 @@ impl Peer for Ostree {
         self.tree.settle(&self.place)
     }
 
-    fn with_tree(
-        &self,
-        _writable: bool,
-        look: &mut dyn FnMut(&Path) -> io::Result<()>,
-    ) -> io::Result<()> {
-        look(&self.tree.current(&self.place))
+    fn tree(&self) -> PathBuf {
+        self.tree.current(&self.place)
     }
 
     fn keeps_times(&self) -> bool {

@@ -53,10 +53,6 @@ impl Reclone {
         self.place.client.join("pool")
     }
 
-    fn root(&self) -> PathBuf {
-        self.place.client.join("root")
-    }
-
     fn agent(&self, verb: &str) -> Command {
         let mut command = Command::new(self.programs.join("reclone"));
         command.args(["-q", verb, "--pool"]).arg(self.pool());
@@ -75,7 +71,7 @@ impl Reclone {
     }
 
     fn unmount(&self) -> io::Result<()> {
-        nix::mount::umount(&self.root()).map_err(io::Error::from)
+        nix::mount::umount(&self.tree()).map_err(io::Error::from)
     }
 }
 
@@ -127,7 +123,7 @@ impl Peer for Reclone {
     }
 
     fn begin(&self) -> io::Result<()> {
-        fs::create_dir(self.root())
+        fs::create_dir(self.tree())
     }
 
     fn fetch(&self, _state: State, address: &Address) -> Command {
@@ -142,17 +138,21 @@ impl Peer for Reclone {
     fn restore(&self, _address: &Address) -> Command {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.arg(RESET_FLAG).arg(self.programs.join("reclone"));
-        command.arg(self.pool()).arg(self.root());
+        command.arg(self.pool()).arg(self.tree());
         command
     }
 
     fn settle(&self) -> io::Result<()> {
         // Mounted by `restore`.
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        match mounts.contains(&self.root().display().to_string()) {
+        match mounts.contains(&self.tree().display().to_string()) {
             true => self.unmount(),
             false => Ok(()),
         }
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.place.client.join("root")
     }
 
     fn with_tree(
@@ -164,8 +164,8 @@ impl Peer for Reclone {
         if !writable {
             assemble.args(["--session", "none"]);
         }
-        measure(assemble.arg(self.root()))?;
-        let looked = look(&self.root());
+        measure(assemble.arg(self.tree()))?;
+        let looked = look(&self.tree());
         self.unmount()?;
         looked
     }

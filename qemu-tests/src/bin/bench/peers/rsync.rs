@@ -1,7 +1,6 @@
 //! rsync against its daemon, whose modules are the trees themselves: nothing is published.
 
 use std::io;
-use std::path::Path;
 use std::process::Command;
 
 use super::site::Address;
@@ -52,15 +51,7 @@ impl Peer for Rsync {
         }
         command
             .arg(format!("{}/{}/", address.rsync, state.name()))
-            .arg(self.place.client.join("tree"));
+            .arg(self.tree());
         command
-    }
-
-    fn with_tree(
-        &self,
-        _writable: bool,
-        look: &mut dyn FnMut(&Path) -> io::Result<()>,
-    ) -> io::Result<()> {
-        look(&self.place.client.join("tree"))
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::site::Address;
@@ -60,12 +60,16 @@ impl Peer for Zsync {
         shell(script.as_ref())
     }
 
+    fn tree(&self) -> PathBuf {
+        self.place.client.join("unpacked")
+    }
+
     fn with_tree(
         &self,
         _writable: bool,
         look: &mut dyn FnMut(&Path) -> io::Result<()>,
     ) -> io::Result<()> {
-        let tree = self.place.client.join("unpacked");
+        let tree = self.tree();
         let name = ["new.tar", "old.tar"].map(|name| self.place.client.join(name));
         let tar = name.iter().find(|path| path.exists()).expect("begun");
         fs::create_dir(&tree)?;
