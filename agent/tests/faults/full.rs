@@ -71,8 +71,8 @@ fn stages(clone: &Clone, said: &str) -> BTreeSet<String> {
 }
 
 /// Syncs on a disk that fills while frames come, and has this little left, a little more each time, until a sync comes to its
-/// end. Objects, image and record have been too much by then.
-fn fill_at_each_stage(fill: Fill) {
+/// end; gives what was too much before.
+fn fill_at_each_stage(fill: Fill) -> BTreeSet<String> {
     let clone = Clone::new(48);
     clone.versions.publish_files(2, [7]);
     let mut full = BTreeSet::new();
@@ -84,9 +84,7 @@ fn fill_at_each_stage(fill: Fill) {
         if status == Some(0) {
             drop(filling);
             clone.versions.goes_on(2);
-            let stages = ["staging/image", "staging/objects", "state"];
-            assert_eq!(full, stages.map(str::to_owned).into());
-            return;
+            return full;
         }
         assert_eq!(status, Some(6), "{said}");
         let line = error_line(&said);
@@ -107,7 +105,11 @@ fn a_disk_that_fills_with_bytes_at_any_stage_leaves_the_old_generation() {
     if !is_root() || !possible() {
         return;
     }
-    fill_at_each_stage(Filling::bytes);
+    let full = fill_at_each_stage(Filling::bytes);
+    // The record's one block is what the file system may have kept back for its own.
+    for stage in ["staging/image", "staging/objects"] {
+        assert!(full.contains(stage), "{full:?}");
+    }
 }
 
 #[test]
@@ -115,7 +117,9 @@ fn a_disk_that_runs_out_of_inodes_at_any_stage_leaves_the_old_generation() {
     if !is_root() || !possible() {
         return;
     }
-    fill_at_each_stage(Filling::names);
+    let full = fill_at_each_stage(Filling::names);
+    let stages = ["staging/image", "staging/objects", "state"];
+    assert_eq!(full, stages.map(str::to_owned).into());
 }
 
 #[test]
