@@ -1,8 +1,10 @@
 //! What a person in front of a clone sees while it becomes one: how far it is, how fast, and how long it will take.
 #![allow(clippy::unwrap_used)]
 
+use std::process::Command;
 use std::time::Duration;
 
+use qemu_tests::image::run;
 use qemu_tests::initramfs::System;
 use qemu_tests::machine::{FIRMWARE, Machine};
 use qemu_tests::screen::Screen;
@@ -11,6 +13,11 @@ use qemu_tests::site::{Site, store_word};
 
 /// Starts a first clone whose server stops half way, and waits until the screen shows these.
 fn shows(site: &Site, options: &[&str], words: &str, wanted: &[&str]) {
+    // What the plain root has not, and more than half of the pack: wherever it is, a part of it comes and another does not.
+    run(Command::new("dd")
+        .args(["if=/dev/urandom", "bs=1M", "count=200", "status=none"])
+        .arg(format!("of={}/opt/new", site.model.root().display())))
+    .unwrap();
     assert_eq!(site.publish().unwrap(), 1);
     site.copy("plain.img", "clone.img").unwrap();
     let server = StallingServer::start(&site.store()).unwrap();
