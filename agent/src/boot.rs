@@ -7,11 +7,13 @@
 mod catch_up;
 mod disk;
 mod handover;
+mod init;
 mod log;
 mod modules;
 mod pool_disk;
 mod root;
 mod splash;
+mod trial;
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -165,7 +167,11 @@ fn boot_from(disk: &Disk, places: &Places, config: &Config, started: Instant) ->
         last: last.filter(|_| writable),
         thawed: thawed.filter(|_| !in_memory),
     };
+    let counted = writable.then(|| trial::begin(&pool, config)).flatten();
     let generation = root::assemble(&wanted, &candidates)?;
+    if let Some(counted) = counted {
+        counted.go_on(generation, places);
+    }
     if in_memory {
         make_read_only(&[disk.path(), &home]);
     }
@@ -217,6 +223,7 @@ fn prepare(
         fs::create_dir_all(parent).map_err(Error::system("can not make the folder", parent))?;
     }
     let pool = Pool::create(path)?;
+    trial::fall_back(&pool, config);
     let thawed = thaw::begin_boot(&pool, config.mode);
     if let Err(error) = turn_over(&pool, config.mode) {
         warn!("{error}");

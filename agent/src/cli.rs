@@ -26,7 +26,8 @@ pub use tree::{Diff, Restore};
     error_code(6, "the disk is full"),
     error_code(7, "another reclone works on the pool"),
     error_code(8, "the pool is damaged"),
-    error_code(9, "what was compared differs")
+    error_code(9, "what was compared differs"),
+    error_code(10, "a health check failed")
 )]
 pub struct Arguments {
     /// print the version and exit
@@ -71,6 +72,8 @@ pub enum Verb {
     Freeze(Freeze),
     /// see [`Verify`]
     Verify(Verify),
+    /// see [`Good`]
+    Good(Good),
     /// see [`Rollback`]
     Rollback(Rollback),
     /// see [`Reset`]
@@ -222,6 +225,19 @@ pub struct Verify {
     /// the model's public key
     #[argh(option)]
     pub key: Option<String>,
+}
+
+/// Run the health checks of /etc/reclone/health.d and end the trial of the generation that runs: no boot of it counts as failed
+/// any more.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "good")]
+pub struct Good {
+    /// the pool
+    #[argh(option)]
+    pub pool: Option<PathBuf>,
+    /// without the health checks
+    #[argh(switch)]
+    pub force: bool,
 }
 
 /// Make the previous generation current, until the store has a newer one than that which is left.

@@ -90,6 +90,10 @@ pub struct Config {
     pub sessions: u32,
     /// How much of the disk they may take.
     pub sessions_space: Space,
+    /// How many boots a new generation may begin without a good end; 0: it is not on trial.
+    pub trial_boots: u32,
+    /// How long such a boot may take to its good end.
+    pub trial_timeout: Duration,
 }
 
 /// A part of a disk.
@@ -131,6 +135,8 @@ impl Default for Config {
             proxy: None,
             sessions: 3,
             sessions_space: Space::Percent(10),
+            trial_boots: 3,
+            trial_timeout: Duration::from_secs(900),
         }
     }
 }
@@ -244,6 +250,8 @@ impl Config {
             "proxy" => self.proxy = text,
             "sessions" => self.sessions = count(value)?,
             "sessions-space" => self.sessions_space = space(value)?,
+            "trial.boots" => self.trial_boots = count(value)?,
+            "trial.timeout" => self.trial_timeout = seconds(value)?,
             _ => return Err(format!("`{key}` is not a key that this version knows")),
         }
         Ok(())
@@ -341,7 +349,7 @@ fn pool_path(value: &str) -> Result<PathBuf, String> {
 }
 
 /// The words of a kernel command line: parted by white space, except between double quotes, which are dropped.
-fn words(text: &str) -> Vec<String> {
+pub fn words(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;
     for letter in text.chars() {

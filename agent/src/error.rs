@@ -129,6 +129,14 @@ pub enum Error {
     /// What was compared is not the same.
     #[error("{0} paths differ")]
     Differs(usize),
+    /// A program of the administrator says that this system is not well.
+    #[error("The health check {program} failed: {failure}")]
+    Unhealthy {
+        /// The program.
+        program: PathBuf,
+        /// How it ended.
+        failure: String,
+    },
     /// The command line or the configuration lacks something or contradicts itself.
     #[error("{0}")]
     Usage(String),
@@ -172,6 +180,7 @@ impl Error {
             Error::Busy(_) => 7,
             Error::Damaged { .. } | Error::BadState { .. } | Error::Unsound { .. } => 8,
             Error::Differs(_) => 9,
+            Error::Unhealthy { .. } => 10,
             Error::System { .. } => 1,
         }
     }

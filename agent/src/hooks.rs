@@ -1,4 +1,5 @@
-//! Programs of the administrator that are told what was restored, so that who uses the files reads them again.
+//! Programs of the administrator: those that are told what was restored, so that who uses the files reads them again, and those that
+//! tell whether the system is well.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,25 +8,47 @@ use std::process::Command;
 
 use log::{info, warn};
 
-/// Where they are.
+/// Where those are that are told.
 pub const FOLDER: &str = "/etc/reclone/restored.d";
+/// Where those are that check.
+pub const HEALTH: &str = "/etc/reclone/health.d";
 
 /// Runs every program in `folder`, in the order of their names, with the restored paths as arguments, one after the other. One that
 /// fails is reported, and the next one runs.
 pub fn run(folder: &Path, paths: &[PathBuf]) {
+    for program in programs(folder) {
+        info!("telling {}", program.display());
+        if let Err(failure) = call(&program, paths) {
+            warn!("{}: {failure}", program.display());
+        }
+    }
+}
+
+/// Runs every program in `folder`, in the order of their names, until one fails; gives that one, and how it failed.
+pub fn first_failure(folder: &Path) -> Option<(PathBuf, String)> {
+    let failure = |program: PathBuf| match call(&program, &[]) {
+        Ok(()) => None,
+        Err(failure) => Some((program, failure)),
+    };
+    programs(folder).into_iter().find_map(failure)
+}
+
+/// The programs in a folder, by name.
+fn programs(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut programs: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    programs.sort();
-    let is_program = |path: &PathBuf| {
+    programs.retain(|path| {
         fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
-    };
-    for program in programs.iter().filter(|path| is_program(path)) {
-        info!("telling {}", program.display());
-        match Command::new(program).args(paths).status() {
-            Ok(status) if status.success() => {}
-            Ok(status) => warn!("{}: {status}", program.display()),
-            Err(error) => warn!("{}: {error}", program.display()),
-        }
+    });
+    programs.sort();
+    programs
+}
+
+fn call(program: &Path, arguments: &[PathBuf]) -> Result<(), String> {
+    match Command::new(program).args(arguments).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(status.to_string()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -57,5 +80,25 @@ mod tests {
             "10-first /etc/cups /etc/a b\n20-second /etc/cups /etc/a b\n"
         );
         run(Path::new("/nowhere"), &[]);
+    }
+
+    #[test]
+    fn checks_run_in_order_until_one_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, script: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        write("10-well", "exit 0");
+        assert_eq!(first_failure(folder.path()), None);
+        let ill = write("20-ill", "exit 3");
+        let later = folder.path().join("later");
+        write("30-later", &format!("touch {}", later.display()));
+        let failure = (ill, "exit status: 3".to_owned());
+        assert_eq!(first_failure(folder.path()), Some(failure));
+        assert!(!later.exists());
+        assert_eq!(first_failure(Path::new("/nowhere")), None);
     }
 }

@@ -56,10 +56,12 @@ pub mod view;
 
 // care for the pool
 pub mod explain;
+pub mod good;
 pub mod prune;
 pub mod repair;
 pub mod rollback;
 pub mod status;
+pub mod trial;
 pub mod verify;
 
 // around the boot

@@ -7,7 +7,7 @@ use crate::store::Validators;
 
 /// Makes the previous generation current, and the current one the previous. When this returns it is on disk. A second
 /// call goes forward again.
-pub fn rollback(pool: &Pool, _: &Lock) -> Result<Generation> {
+pub fn roll_back(pool: &Pool, _: &Lock) -> Result<Generation> {
     let state = pool.state()?;
     let current = state
         .current

@@ -17,6 +17,7 @@ use crate::config::{CONFIG_FILE, Config, Key};
 use crate::error::{Error, Result};
 use crate::fetch::Watcher;
 use crate::follow::Follow;
+use crate::good::Good;
 use crate::network;
 use crate::pool::Pool;
 use crate::preview::{PreviewOptions, preview};
@@ -25,7 +26,7 @@ use crate::session::{Cap, Session, remove_ended};
 use crate::store::Limited;
 use crate::sync::{Goal, Outcome, Report, SyncOptions, mib, sync};
 use crate::sys::mount::in_initramfs;
-use crate::{assemble, boot, explain, keep, prune, repair, rollback, status, thaw, verify};
+use crate::{assemble, boot, explain, good, keep, prune, repair, rollback, status, thaw, verify};
 
 /// Where a clone that runs finds its pool.
 pub const RUNNING_POOL: &str = "/run/reclone/pool";
@@ -51,6 +52,7 @@ pub fn run(verb: Verb) -> Result<()> {
         Verb::Thaw(options) => session::run_thaw(&options),
         Verb::Freeze(options) => session::run_freeze(&options),
         Verb::Verify(options) => run_verify(&options),
+        Verb::Good(options) => run_good(&options),
         Verb::Rollback(options) => run_rollback(&options),
         Verb::Reset(options) => run_reset(&options),
         Verb::Prune(options) => run_prune(&options),
@@ -358,11 +360,21 @@ fn report_damage(pool: &Pool, damage: &verify::Damage, json: bool) {
 fn run_rollback(options: &cli::Rollback) -> Result<()> {
     let pool = open_pool(options.pool.as_ref())?;
     let lock = pool.lock()?;
-    let generation = rollback::rollback(&pool, &lock)?;
+    let generation = rollback::roll_back(&pool, &lock)?;
     println!(
         "generation {} is current again; it is booted the next time",
         generation.number
     );
+    Ok(())
+}
+
+fn run_good(options: &cli::Good) -> Result<()> {
+    let pool = open_pool(options.pool.as_ref())?;
+    let said = match good::good(&pool, options.force)? {
+        Good::Proved(generation) => format!("generation {generation} has proved itself"),
+        Good::NotOnTrial(generation) => format!("generation {generation} is not on trial"),
+    };
+    println!("{said}");
     Ok(())
 }
 

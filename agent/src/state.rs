@@ -58,7 +58,7 @@ pub struct State {
     pub current: Option<Generation>,
     /// The one before.
     pub previous: Option<Generation>,
-    /// Failed boots of a current generation that has not proved itself yet.
+    /// 0 where the current generation has proved itself; else one more than the boots that it began without a good end.
     pub trial: u32,
     /// The generation that was rolled back and is not to be taken again.
     pub refused: Option<u64>,

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::pool::Pool;
 use crate::stage::ready_generation;
 use crate::state::{Generation, State};
-use crate::thaw;
+use crate::{thaw, trial};
 
 /// The status as one JSON object: `null` where there is nothing to say, times in seconds since 1970.
 pub fn json(pool: &Pool) -> Result<Value> {
@@ -22,7 +22,7 @@ pub fn json(pool: &Pool) -> Result<Value> {
         "current": number(state.current),
         "previous": number(state.previous),
         "refused": state.refused,
-        "trial": state.trial,
+        "trial": trial::boots_begun(&state),
         "entries": state.current.map(|it| it.entries),
         "manifest": state.current.map(|it| it.manifest.to_string()),
         "store": state.store,
@@ -47,6 +47,12 @@ pub fn text(pool: &Pool, now: SystemTime) -> Result<String> {
         state.model.clone().unwrap_or_else(|| "none yet".into()),
     );
     line("current", describe(state.current));
+    if let Some(begun) = trial::boots_begun(&state) {
+        line(
+            "on trial",
+            format!("boots begun without a good end: {begun}"),
+        );
+    }
     line("previous", describe(state.previous));
     if let Some(refused) = state.refused {
         line("refused", format!("generation {refused}, rolled back here"));

@@ -141,7 +141,7 @@ impl Run<'_> {
             manifest: head.manifest.id,
             entries: head.manifest.entries,
         });
-        next.trial = 0;
+        next.trial = u32::from(next.previous.is_some());
         next.refused = None;
         let mut brought = self.bring(state, &next, &head);
         // What nobody foresaw: others write to this disk, too, and it may have bytes but no inodes.

@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 
@@ -83,6 +84,19 @@ pub fn write_units(run: &Path, pool: &Path, config: &Config) -> Result<()> {
             prune_unit(run, pool, config),
         )?;
         want(&units, "reclone-prune.service")
+    };
+    write().map_err(Error::system("can not write units to", &units))
+}
+
+/// Has the running system tell, once it is up, that this generation is good, or start the machine again: when that takes longer
+/// than `time`, or a health check fails. `reclone good` finds by the file `reclone/trial` that there is a watch to end.
+pub fn write_trial(run: &Path, time: Duration) -> Result<()> {
+    let units = run.join("systemd/system");
+    let write = || -> io::Result<()> {
+        make_folder(&units)?;
+        fs::write(run.join("reclone/trial"), "")?;
+        fs::write(units.join("reclone-good.service"), good_unit(run, time))?;
+        want(&units, "reclone-good.service")
     };
     write().map_err(Error::system("can not write units to", &units))
 }
@@ -170,6 +184,25 @@ fn prune_unit(run: &Path, pool: &Path, config: &Config) -> String {
     )
 }
 
+/// Of the exit statuses only that of a health check means that the system is not well: a disk that is full is no reason to start
+/// again.
+fn good_unit(run: &Path, time: Duration) -> String {
+    let (run, seconds) = (run.display(), time.as_secs());
+    format!(
+        "[Unit]\n\
+         Description=Proof that the new generation of reclone is good\n\
+         RequiresMountsFor={run}/reclone/disk\n\
+         After=multi-user.target\n\
+         JobTimeoutSec={seconds}\n\
+         JobTimeoutAction=reboot\n\
+         FailureAction=reboot\n\n\
+         [Service]\n\
+         Type=oneshot\n\
+         SuccessExitStatus=1 2 3 6 7 8\n\
+         ExecStart={run}/initramfs/reclone good\n"
+    )
+}
+
 fn sync_unit(run: &Path, copy: &Path, config: &Path) -> String {
     let (run, copy, config) = (run.display(), copy.display(), config.display());
     format!(
@@ -210,6 +243,27 @@ mod tests {
             run.path().display()
         );
         assert!(text.contains(&program), "{text}");
+    }
+
+    #[test]
+    fn a_generation_on_trial_is_proved_by_a_unit_that_starts_again_what_takes_too_long_or_is_ill() {
+        let run = tempfile::tempdir().unwrap();
+        fs::create_dir(run.path().join("reclone")).unwrap();
+        write_trial(run.path(), Duration::from_secs(900)).unwrap();
+        let units = run.path().join("systemd/system");
+        let wanted = units.join("multi-user.target.wants/reclone-good.service");
+        let text = fs::read_to_string(wanted).unwrap();
+        let lines = [
+            "After=multi-user.target",
+            "JobTimeoutSec=900",
+            "JobTimeoutAction=reboot",
+            "FailureAction=reboot",
+            "SuccessExitStatus=1 2 3 6 7 8",
+        ];
+        for line in lines {
+            assert!(text.lines().any(|it| it == line), "{line}: {text}");
+        }
+        assert!(run.path().join("reclone/trial").exists());
     }
 
     #[test]

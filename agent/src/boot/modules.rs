@@ -50,12 +50,17 @@ impl Modules {
 
     /// Loads those of the system at `root` that a root is made with and that are not loaded yet.
     pub fn load(&self, root: &Path) {
+        self.load_these(&WANTED, root);
+    }
+
+    /// Loads these modules of the system at `root`, with their parameters, where they are not loaded yet.
+    pub fn load_these(&self, wanted: &[(&str, &CStr)], root: &Path) {
         let loaded = Path::new("/sys/module");
         let Some(folder) = self.folder_in(root) else {
             return;
         };
         let index = fs::read_to_string(folder.join("modules.dep")).unwrap_or_default();
-        for (name, parameters) in WANTED {
+        for &(name, parameters) in wanted {
             if loaded.join(name).exists() {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Which generation becomes the root: the first that can be assembled and has the running kernel's modules.
+//! Which generation becomes the root: the first that can be assembled and has an init and the running kernel's modules.
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +8,7 @@ use reclone_format::Policy;
 
 use crate::assemble;
 use crate::boot::Places;
+use crate::boot::init;
 use crate::boot::modules::Modules;
 use crate::config::SessionPlace;
 use crate::error::{Error, Result};
@@ -43,8 +44,8 @@ struct Mounted {
     session: Session,
 }
 
-/// Assembles one of `candidates` at the root's place, the earlier the better, and returns it. A generation without the
-/// modules of the running kernel is taken only when none has them: it would come up without network or graphics.
+/// Assembles one of `candidates` at the root's place, the earlier the better, and returns it. A generation without an init or without
+/// the modules of the running kernel is taken only when none has them: it would not come up, or without network or graphics.
 pub fn assemble(wanted: &Wanted, candidates: &[Generation]) -> Result<Generation> {
     let (pool, root) = (wanted.pool, &wanted.places.root);
     let initramfs = Path::new("/");
@@ -63,6 +64,15 @@ pub fn assemble(wanted: &Wanted, candidates: &[Generation]) -> Result<Generation
     Ok(mounted.generation)
 }
 
+/// What the root at `root` needs to come up and does not have.
+fn lack(root: &Path, modules: Option<&Modules>, command_line: &str) -> Option<String> {
+    if !init::is_there(root, command_line) {
+        return Some("what is to run first: its init".into());
+    }
+    let missing = modules.filter(|modules| !modules.are_in(root));
+    missing.map(|modules| format!("the modules of the running kernel {}", modules.release()))
+}
+
 impl Wanted<'_> {
     /// Mounts the session of a thawed clone once more over its generation; nothing where there is none or it can not be mounted.
     fn resume(&self) -> Option<Mounted> {
@@ -78,6 +88,7 @@ impl Wanted<'_> {
     /// Mounts the first that will do.
     fn mount_best(&self, candidates: &[Generation], modules: Option<&Modules>) -> Result<Mounted> {
         let (pool, root) = (self.pool, &self.places.root);
+        let command_line = fs::read_to_string(&self.places.command_line).unwrap_or_default();
         let mut without = None;
         let mut failure = Error::NoGeneration(pool.root().into());
         for generation in candidates {
@@ -89,25 +100,21 @@ impl Wanted<'_> {
                     );
                     failure = error;
                 }
-                Ok(mounted) if modules.is_none_or(|modules| modules.are_in(root)) => {
-                    return Ok(mounted);
-                }
-                Ok(_) => {
-                    warn!(
-                        "generation {} lacks the modules of the running kernel {}",
-                        generation.number,
-                        modules.map_or("", Modules::release)
-                    );
+                Ok(mounted) => {
+                    let Some(lack) = lack(root, modules, &command_line) else {
+                        return Ok(mounted);
+                    };
+                    warn!("generation {} lacks {lack}", generation.number);
                     mount::unmount(root).map_err(Error::system("can not unmount", root))?;
-                    without.get_or_insert(generation);
+                    without.get_or_insert((generation, lack));
                 }
             }
         }
-        let Some(generation) = without else {
+        let Some((generation, lack)) = without else {
             return Err(failure);
         };
         let number = generation.number;
-        warn!("no generation has them: generation {number} boots, devices may be missing");
+        warn!("no generation has all that is needed: generation {number} boots without {lack}");
         self.mount_generation(generation)
     }
 

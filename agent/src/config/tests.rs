@@ -21,7 +21,8 @@ fn every_key_of_the_file_is_read() {
          store = https://model/store\n model=lab \nkey = /etc/reclone/model.pub\n\n\
          pool = /var/reclone\r\npool-device=LABEL=pool\ntimeout = 20\nfirst-timeout = 7200\nca = /etc/reclone/ca.pem\n\
          pin = sha256//AAAA=\ntoken-file = /etc/reclone/token\nproxy = http://proxy:3128\n\
-         sessions = 5\nsessions-space = 2G\nmode = follow\nlocal-newer-wins = yes\nsession = ram,30%",
+         sessions = 5\nsessions-space = 2G\nmode = follow\nlocal-newer-wins = yes\nsession = ram,30%\n\
+         trial.boots = 5\ntrial.timeout = 600",
     );
     assert_eq!(complaints, [""; 0]);
     let expected = Config {
@@ -44,6 +45,8 @@ fn every_key_of_the_file_is_read() {
         proxy: Some("http://proxy:3128".into()),
         sessions: 5,
         sessions_space: Space::Bytes(2 << 30),
+        trial_boots: 5,
+        trial_timeout: Duration::from_secs(600),
     };
     assert_eq!(config, expected);
 }

@@ -7,4 +7,5 @@ pub mod loop_device;
 pub mod mount;
 pub mod net;
 pub mod random;
+pub mod watchdog;
 pub mod xattr;

@@ -31,7 +31,7 @@ fn a_plain_disk_becomes_the_model_and_stays_itself() {
     for part in [
         "\"current\":1",
         "\"previous\":null",
-        "\"trial\":0",
+        "\"trial\":null",
         "\"store\":\"http://10.0.2.2:",
     ] {
         assert!(status.contains(part), "no {part} in {status}");
