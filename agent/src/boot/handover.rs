@@ -184,13 +184,13 @@ fn prune_unit(run: &Path, pool: &Path, config: &Config) -> String {
     )
 }
 
-/// Of the exit statuses only that of a health check means that the system is not well: a disk that is full is no reason to start
+/// Who sees the machine start again sees why. Of the exit statuses only that of a health check means that the system is not well: a disk that is full is no reason to start
 /// again.
 fn good_unit(run: &Path, time: Duration) -> String {
     let (run, seconds) = (run.display(), time.as_secs());
     format!(
         "[Unit]\n\
-         Description=Proof that the new generation of reclone is good\n\
+         Description=Proof of a new generation of reclone\n\
          RequiresMountsFor={run}/reclone/disk\n\
          After=multi-user.target\n\
          JobTimeoutSec={seconds}\n\
@@ -199,6 +199,7 @@ fn good_unit(run: &Path, time: Duration) -> String {
          [Service]\n\
          Type=oneshot\n\
          SuccessExitStatus=1 2 3 6 7 8\n\
+         StandardOutput=journal+console\n\
          ExecStart={run}/initramfs/reclone good\n"
     )
 }

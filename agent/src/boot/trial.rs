@@ -39,7 +39,8 @@ fn counts(config: &Config) -> bool {
 
 /// Leaves a generation whose trial has failed for the one before.
 pub fn fall_back(pool: &Pool, config: &Config) {
-    if !counts(config) {
+    // Whoever needs a record that can not be read says so.
+    if !counts(config) || pool.state().is_err() {
         return;
     }
     match trial::fall_back(pool, config.trial_boots) {

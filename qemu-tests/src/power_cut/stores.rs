@@ -128,6 +128,7 @@ fn change(tree: &Path, number: u64) -> io::Result<()> {
         for folder in [
             "etc/reclone",
             "run",
+            "sbin",
             "srv",
             "usr/bin",
             "var/empty",
@@ -142,6 +143,8 @@ fn change(tree: &Path, number: u64) -> io::Result<()> {
         }
         fs::set_permissions(tree.join("var/empty"), fs::Permissions::from_mode(0o1777))?;
         fs::write(tree.join("etc/hostname"), "model\n")?;
+        fs::write(tree.join("sbin/init"), "")?;
+        fs::set_permissions(tree.join("sbin/init"), fs::Permissions::from_mode(0o755))?;
         for name in 0..PROGRAMS {
             let name = format!("usr/bin/{name}");
             fs::write(tree.join(&name), content_of(&name, 1))?;
