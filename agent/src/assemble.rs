@@ -38,6 +38,26 @@ pub fn assemble(
     session: Option<&Session>,
     target: &Path,
 ) -> Result<Form> {
+    let form = mount_generation(pool, generation, session, target)?;
+    info!(
+        "generation {} is at {}",
+        generation.number,
+        target.display()
+    );
+    Ok(form)
+}
+
+/// Mounts `generation` at the folder `target`, read-only, for a look. On an error nothing stays mounted.
+pub fn look(pool: &Pool, generation: &Generation, target: &Path) -> Result<Form> {
+    mount_generation(pool, generation, None, target)
+}
+
+fn mount_generation(
+    pool: &Pool,
+    generation: &Generation,
+    session: Option<&Session>,
+    target: &Path,
+) -> Result<Form> {
     let image = ImageMount::new(pool, generation.number)?;
     if let Some(session) = session {
         session.prepare(&image.at)?;
@@ -48,13 +68,7 @@ pub fn assemble(
         objects: &pool.objects(),
         session,
     };
-    let form = mount_overlay(&layers, target)?;
-    info!(
-        "generation {} is at {}",
-        generation.number,
-        target.display()
-    );
-    Ok(form)
+    mount_overlay(&layers, target)
 }
 
 /// Mounts at `target`, read-only, what `session`, in which nobody is, shows over its `generation`. On an error nothing stays mounted.

@@ -5,9 +5,11 @@
 //! `/run/reclone/disk`, the pool on it is brought up to date, and the generation is assembled where the partition was.
 
 mod catch_up;
+mod cpio;
 mod disk;
 mod handover;
 mod init;
+mod kernel;
 mod log;
 mod modules;
 mod pool_disk;
@@ -35,6 +37,7 @@ use crate::sys::mount;
 use crate::thaw::{self, Thawed};
 
 use disk::{Access, Disk};
+use kernel::Loaded;
 use log::BootLog;
 use root::Wanted;
 
@@ -86,7 +89,7 @@ pub fn boot(root: &Path) -> Result<()> {
 /// a rescue shell can work on it and this can be called again.
 fn boot_with(places: &Places, boot_log: &BootLog) -> Result<()> {
     let started = Instant::now();
-    let config = configuration(places);
+    let mut config = configuration(places);
     if config.mode == Mode::Off {
         info!("switched off by reclone=off: booting the plain root partition");
         return Ok(());
@@ -104,14 +107,21 @@ fn boot_with(places: &Places, boot_log: &BootLog) -> Result<()> {
         _ => Access::Write,
     };
     let disk = Disk::take(&places.root, &places.disk(), access)?;
-    let result = boot_from(&disk, places, &config, started);
+    let mut result = boot_from(&disk, places, &config, started);
+    if let Ok(Some(kernel)) = result {
+        keep_log(boot_log, None, places);
+        kernel.start(&[&places.own().join("pooldisk"), disk.path()]);
+        // It could not.
+        config.kernel = Some(String::new());
+        result = boot_from(&disk, places, &config, started);
+    }
     if result.is_err() {
         info!("this disk has nothing to boot but its plain root partition, as it was installed");
         info!("in the shell: mend what is wrong, then leave it with `exit` to try again");
         info!("to boot the plain root partition: add reclone=off to the kernel command line");
     }
     keep_log(boot_log, result.as_ref().err(), places);
-    result.map_err(|error| {
+    result.map(drop).map_err(|error| {
         // Whoever reads it finds the disk where it was.
         let moved = error.moved(disk.path(), &places.root);
         disk.give_back(&places.root).err().unwrap_or(moved)
@@ -137,7 +147,13 @@ fn configuration(places: &Places) -> Config {
     config
 }
 
-fn boot_from(disk: &Disk, places: &Places, config: &Config, started: Instant) -> Result<()> {
+/// Puts a generation at the root's place, or gives its kernel, which is to be started.
+fn boot_from(
+    disk: &Disk,
+    places: &Places,
+    config: &Config,
+    started: Instant,
+) -> Result<Option<Loaded>> {
     let home = pool_home(disk, places, config)?;
     let path = home.join(&config.pool);
     let writable = mount::is_writable(&home);
@@ -158,6 +174,10 @@ fn boot_from(disk: &Disk, places: &Places, config: &Config, started: Instant) ->
     let candidates = candidates(&state, config.mode);
     if candidates.is_empty() {
         return Err(failure.unwrap_or(Error::NoGeneration(path)));
+    }
+    let first = thawed.as_ref().map_or(&candidates[0], |it| &it.generation);
+    if writable && let Some(kernel) = kernel::load(&pool, first, places, config) {
+        return Ok(Some(kernel));
     }
     let wanted = Wanted {
         pool: &pool,
@@ -184,7 +204,7 @@ fn boot_from(disk: &Disk, places: &Places, config: &Config, started: Instant) ->
         "booting generation {} after {seconds:.1} s",
         generation.number
     );
-    Ok(())
+    Ok(None)
 }
 
 /// From here on nothing writes to the disks.
@@ -224,7 +244,7 @@ fn prepare(
     }
     let pool = Pool::create(path)?;
     trial::fall_back(&pool, config);
-    let thawed = thaw::begin_boot(&pool, config.mode);
+    let thawed = thaw::begin_boot(&pool, config.mode, config.kernel.is_some());
     if let Err(error) = turn_over(&pool, config.mode) {
         warn!("{error}");
     }

@@ -90,6 +90,8 @@ pub struct Config {
     pub sessions: u32,
     /// How much of the disk they may take.
     pub sessions_space: Space,
+    /// The kernel that runs, where a boot of an older one started it.
+    pub kernel: Option<String>,
     /// How many boots a new generation may begin without a good end; 0: it is not on trial.
     pub trial_boots: u32,
     /// How long such a boot may take to its good end.
@@ -135,6 +137,7 @@ impl Default for Config {
             proxy: None,
             sessions: 3,
             sessions_space: Space::Percent(10),
+            kernel: None,
             trial_boots: 3,
             trial_timeout: Duration::from_secs(900),
         }
@@ -250,6 +253,7 @@ impl Config {
             "proxy" => self.proxy = text,
             "sessions" => self.sessions = count(value)?,
             "sessions-space" => self.sessions_space = space(value)?,
+            "kernel" => self.kernel = text,
             "trial.boots" => self.trial_boots = count(value)?,
             "trial.timeout" => self.trial_timeout = seconds(value)?,
             _ => return Err(format!("`{key}` is not a key that this version knows")),

@@ -107,10 +107,10 @@ pub struct Thawed {
 }
 
 /// What goes on in this boot, which is taken off those to come; on disk when this returns. A boot for something else than
-/// the current tree leaves the session alone, and a reset ends it.
-pub fn begin_boot(pool: &Pool, mode: Mode) -> Option<Thawed> {
+/// the current tree leaves the session alone, and a reset ends it. A boot that goes on in another kernel was taken off before.
+pub fn begin_boot(pool: &Pool, mode: Mode, goes_on: bool) -> Option<Thawed> {
     let thaw = read(pool)?;
-    let is_over = thaw.boots == 0 || matches!(mode, Mode::Reset { .. });
+    let is_over = (thaw.boots == 0 && !goes_on) || matches!(mode, Mode::Reset { .. });
     if mode == Mode::Rollback && !is_over {
         return None;
     }
@@ -125,7 +125,7 @@ pub fn begin_boot(pool: &Pool, mode: Mode) -> Option<Thawed> {
         let _ = fs::remove_file(path(pool));
         return None;
     };
-    let boots = thaw.boots - 1;
+    let boots = thaw.boots - u32::from(!goes_on);
     info!("thawed: the last session goes on; boots to come in which it does: {boots}");
     // Should the note stay as it was, one boot too many goes on.
     let noted = write(pool, &Thaw { boots, ..thaw });

@@ -22,12 +22,17 @@ pub struct Modules {
 }
 
 impl Modules {
+    /// Those of a kernel with this release.
+    pub fn of(release: &str) -> Modules {
+        Modules {
+            release: release.to_owned(),
+        }
+    }
+
     /// None where the system at `root`, the initramfs, has none either: such a kernel needs none.
     pub fn of_running_kernel(root: &Path) -> Option<Modules> {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
-        let modules = Modules {
-            release: release.trim().to_owned(),
-        };
+        let modules = Modules::of(release.trim());
         modules.are_in(root).then_some(modules)
     }
 
@@ -110,9 +115,7 @@ mod tests {
     fn modules_are_found_with_and_without_a_merged_usr() {
         for lib in ["usr/lib", "lib"] {
             let root = tempfile::tempdir().unwrap();
-            let modules = Modules {
-                release: "6.12.1-amd64".into(),
-            };
+            let modules = Modules::of("6.12.1-amd64");
             let folder = root.path().join(lib).join("modules/6.12.1-amd64");
             fs::create_dir_all(&folder).unwrap();
             assert!(

@@ -45,6 +45,7 @@ fn every_key_of_the_file_is_read() {
         proxy: Some("http://proxy:3128".into()),
         sessions: 5,
         sessions_space: Space::Bytes(2 << 30),
+        kernel: None,
         trial_boots: 5,
         trial_timeout: Duration::from_secs(600),
     };

@@ -1,0 +1,263 @@
+//! The kernel of the generation that boots. Modules, firmware and kernel belong together: where the generation has no modules for the
+//! kernel that runs, its own kernel takes over, in this boot.
+//!
+//! What keeps this from a loop: the new kernel is told that it was started so, and starts no further one; and a note in the pool, written
+//! before and removed by the agent that comes up after, keeps a kernel from which none came back from being started again.
+
+use std::cmp::Ordering;
+use std::fs::{self, File};
+use std::io::{self, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use log::{info, warn};
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use crate::assemble;
+use crate::boot::Places;
+use crate::boot::cpio::Archive;
+use crate::boot::modules::Modules;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+use crate::state::Generation;
+use crate::sys::{kexec, mount};
+
+/// The word on the kernel command line of one that was started here.
+const WORD: &str = "reclone.kernel";
+
+/// A kernel that is loaded and not started.
+pub struct Loaded {
+    release: String,
+    note: PathBuf,
+}
+
+/// Loads the kernel of `generation` if it is to take over: it has no modules for the running one. Else, and where it can not, nothing.
+pub fn load(
+    pool: &Pool,
+    generation: &Generation,
+    places: &Places,
+    config: &Config,
+) -> Option<Loaded> {
+    let note = pool.root().join("kernel");
+    if config.kernel.is_some() {
+        // The agent came back.
+        forget(&note);
+        return None;
+    }
+    let running = Modules::of_running_kernel(Path::new("/"))?;
+    let look = places.own().join("look");
+    let found = look_into(pool, generation, &look, |root| {
+        if running.are_in(root) {
+            return Ok(None);
+        }
+        let number = generation.number;
+        let without = format!(
+            "generation {number} has no modules for this kernel {}",
+            running.release()
+        );
+        if fs::read_to_string(&note).is_ok_and(|id| id.trim() == generation.manifest.to_string()) {
+            warn!(
+                "{without}, and its own did not come to reclone when it was started: does its initramfs have reclone?"
+            );
+            return Ok(None);
+        }
+        let Some(release) = newest(root) else {
+            warn!("{without}, and none of its own with modules and an initramfs");
+            return Ok(None);
+        };
+        info!("{without}: starting its own, {release}");
+        load_from(root, &release, places)?;
+        Ok(Some(release))
+    });
+    let loaded = found.and_then(|release| match release {
+        Some(release) => {
+            write_note(&note, generation)?;
+            Ok(Some(Loaded { release, note }))
+        }
+        None => Ok(None),
+    });
+    loaded.unwrap_or_else(|error| {
+        warn!("{error}: its kernel can not be started");
+        None
+    })
+}
+
+impl Loaded {
+    /// Starts it. `disks` are read-only then, and clean. Returns only where it can not; then they are writable again.
+    pub fn start(self, disks: &[&Path]) {
+        let writable: Vec<_> = disks
+            .iter()
+            .filter(|disk| mount::is_writable(disk))
+            .collect();
+        for disk in &writable {
+            if let Err(error) = mount::remount_read_only(disk) {
+                warn!("{}: {error}", disk.display());
+            }
+        }
+        nix::unistd::sync();
+        let Err(error) = kexec::start();
+        warn!("the kernel {} can not be started: {error}", self.release);
+        for disk in &writable {
+            if let Err(error) = mount::remount_writable(disk) {
+                warn!("{}: {error}", disk.display());
+            }
+        }
+        forget(&self.note);
+        let _ = kexec::unload();
+    }
+}
+
+/// Shows the generation at `at`, read-only, for as long as `work` takes.
+fn look_into<T>(
+    pool: &Pool,
+    generation: &Generation,
+    at: &Path,
+    work: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
+    fs::create_dir_all(at).map_err(Error::system("can not make the folder", at))?;
+    assemble::look(pool, generation, at)?;
+    let done = work(at);
+    mount::unmount(at).map_err(Error::system("can not unmount", at))?;
+    done
+}
+
+/// Reads kernel and initramfs of this release, and has the configuration of this initramfs come behind the other: that is the model's, and this
+/// is what the clone was told.
+fn load_from(root: &Path, release: &str, places: &Places) -> Result<()> {
+    let open = |name: String| {
+        let path = root.join("boot").join(name);
+        File::open(&path).map_err(Error::system("can not open", &path))
+    };
+    let kernel = open(format!("vmlinuz-{release}"))?;
+    let mut initramfs = open(format!("initrd.img-{release}"))?;
+    let configuration = places.config.parent().unwrap_or(Path::new("/"));
+    let whole = with_configuration(&mut initramfs, configuration)
+        .map_err(Error::system("can not copy the initramfs behind", root))?;
+    let words = fs::read_to_string(&places.command_line).unwrap_or_default();
+    let words = format!("{} {WORD}={release}", words.trim());
+    kexec::load(&kernel, &whole, &words).map_err(Error::system(
+        "the running kernel refuses",
+        &root.join("boot").join(format!("vmlinuz-{release}")),
+    ))
+}
+
+/// An initramfs in memory, with the files of a folder behind it, which will be in the same folder.
+fn with_configuration(initramfs: &mut File, folder: &Path) -> io::Result<File> {
+    let mut whole = File::from(memfd_create(c"initramfs", MemfdFlags::CLOEXEC)?);
+    let length = io::copy(initramfs, &mut whole)?;
+    let mut archive = Archive::new(&mut whole, length)?;
+    let name = |path: &Path| {
+        let text = path
+            .to_str()
+            .map(|text| text.trim_start_matches('/').to_owned());
+        text.ok_or_else(|| io::Error::other("a name that is no text"))
+    };
+    let parents: Vec<_> = folder.ancestors().collect();
+    for parent in parents.into_iter().rev().skip(1) {
+        archive.folder(&name(parent)?)?;
+    }
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type()?.is_file() {
+            archive.file(&name(&entry.path())?, &fs::read(entry.path())?)?;
+        }
+    }
+    archive.finish()?;
+    whole.flush()?;
+    whole.rewind()?;
+    Ok(whole)
+}
+
+/// The newest release of which a system has kernel, initramfs and modules.
+fn newest(root: &Path) -> Option<String> {
+    let entries = fs::read_dir(root.join("boot")).ok()?.flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let releases = names.filter_map(|name| name.strip_prefix("vmlinuz-").map(str::to_owned));
+    let is_whole = |release: &String| {
+        let initramfs = root.join(format!("boot/initrd.img-{release}"));
+        initramfs.exists() && Modules::of(release).are_in(root)
+    };
+    releases.filter(is_whole).max_by(|a, b| by_version(a, b))
+}
+
+/// As people count: numbers by value, the rest as text.
+fn by_version(a: &str, b: &str) -> Ordering {
+    let key = |text: &str| -> Vec<(u64, String)> {
+        let parts = text.split_inclusive(|letter: char| !letter.is_ascii_digit());
+        let part = |part: &str| {
+            let rest = part.trim_start_matches(|letter: char| letter.is_ascii_digit());
+            let digits = &part[..part.len() - rest.len()];
+            (digits.parse().unwrap_or(0), rest.to_owned())
+        };
+        parts.map(part).collect()
+    };
+    key(a).cmp(&key(b))
+}
+
+/// When this returns the note is on disk.
+fn write_note(note: &Path, generation: &Generation) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let mut file = File::create(note)?;
+        writeln!(file, "{}", generation.manifest)?;
+        file.sync_all()?;
+        File::open(note.parent().unwrap_or(note))?.sync_all()
+    };
+    write().map_err(Error::system("can not write", note))
+}
+
+fn forget(note: &Path) {
+    match fs::remove_file(note) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            warn!("{}: {error}", note.display());
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn the_newest_kernel_is_the_one_that_has_all_that_it_needs() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: String| root.path().join(path);
+        fs::create_dir(at("boot".into())).unwrap();
+        assert_eq!(newest(root.path()), None);
+        for (release, modules, initramfs) in [
+            ("6.1.0-9-amd64", true, true),
+            ("6.1.0-10-amd64", true, true),
+            ("6.12.1-amd64", false, true),
+            ("6.13.0-amd64", true, false),
+        ] {
+            fs::write(at(format!("boot/vmlinuz-{release}")), "").unwrap();
+            if initramfs {
+                fs::write(at(format!("boot/initrd.img-{release}")), "").unwrap();
+            }
+            if modules {
+                let folder = at(format!("usr/lib/modules/{release}"));
+                fs::create_dir_all(&folder).unwrap();
+                fs::write(folder.join("modules.dep"), "").unwrap();
+            }
+        }
+        assert_eq!(newest(root.path()).as_deref(), Some("6.1.0-10-amd64"));
+    }
+
+    #[test]
+    fn the_configuration_comes_behind_the_initramfs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("initrd");
+        fs::write(&path, "12345").unwrap();
+        fs::create_dir(folder.path().join("reclone")).unwrap();
+        fs::write(folder.path().join("reclone/reclone.conf"), "store = /s\n").unwrap();
+        let mut initramfs = File::open(path).unwrap();
+        let mut whole = with_configuration(&mut initramfs, &folder.path().join("reclone")).unwrap();
+        let mut bytes = Vec::new();
+        whole.read_to_end(&mut bytes).unwrap();
+        assert!(bytes.starts_with(b"12345\0\0\x0007070"));
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.contains("/reclone/reclone.conf\0"), "{text}");
+        assert!(text.contains("store = /s\n"), "{text}");
+    }
+}

@@ -1,0 +1,129 @@
+//! A model with a new kernel: the clone starts it out of the generation, in the same boot, and boots the old generation where that does not
+//! work.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use qemu_tests::facts::Facts;
+use qemu_tests::image::run;
+use qemu_tests::initramfs::System;
+use qemu_tests::machine::Machine;
+use qemu_tests::site::{Site, store_word};
+
+/// What belongs to the kernel for clouds, and not to the one for other machines.
+fn is_of_cloud(name: &str) -> bool {
+    name.contains("-cloud-")
+}
+
+/// Moves what a system has of one of two kernels to the same places below another folder.
+fn move_kernel(from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) {
+    for folder in ["boot", "usr/lib/modules"] {
+        fs::create_dir_all(to.join(folder)).unwrap();
+        for entry in fs::read_dir(from.join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with("-amd64") && wanted(&name) {
+                let place = Path::new(folder).join(&name);
+                fs::rename(from.join(&place), to.join(&place)).unwrap();
+            }
+        }
+    }
+}
+
+/// The release of the one kernel of a system.
+fn release(root: &Path) -> String {
+    let mut folders = fs::read_dir(root.join("usr/lib/modules")).unwrap();
+    let name = folders.next().unwrap().unwrap().file_name();
+    assert!(folders.next().is_none());
+    name.into_string().unwrap()
+}
+
+fn boot(site: &Site, words: &str, look: impl FnOnce(&mut Machine, &Facts)) {
+    println!("### {words}");
+    let mut machine = site.machine("clone.img").words(words).start().unwrap();
+    machine.log_in().unwrap();
+    let facts = Facts::of(&mut machine).unwrap();
+    println!("{facts}");
+    look(&mut machine, &facts);
+    facts.power_off(machine, &site.path("clone.img")).unwrap();
+}
+
+fn kernel(machine: &mut Machine) -> String {
+    machine.report("uname -r").unwrap().trim().to_owned()
+}
+
+#[test]
+#[ignore = "takes minutes: make test-all"]
+fn a_clone_runs_the_kernel_of_its_model() {
+    if !Machine::available() {
+        return;
+    }
+    let mut aside = PathBuf::new();
+    let site = Site::prepare(System::DEFAULT, "kernel", &["linux-image-amd64"], |tree| {
+        aside = tree.root().with_file_name("aside");
+        move_kernel(tree.root(), &aside, |name| !is_of_cloud(name));
+        Ok(())
+    })
+    .unwrap();
+    let model = site.model.root();
+    let old = release(model);
+    assert_eq!(site.publish().unwrap(), 1);
+    site.copy("plain.img", "clone.img").unwrap();
+    let server = site.serve(&site.store()).unwrap();
+    let words = store_word(server.url());
+    boot(&site, &words, |machine, facts| {
+        facts.assert_runs(1);
+        assert_eq!(kernel(machine), old);
+    });
+
+    move_kernel(model, &site.path("old"), is_of_cloud);
+    move_kernel(&aside, model, |_| true);
+    let new = release(model);
+    let mut make = Command::new("chroot");
+    run(make.arg(model).args(["update-initramfs", "-c", "-k", &new])).unwrap();
+    assert_eq!(site.publish().unwrap(), 2);
+    let starting =
+        format!("generation 2 has no modules for this kernel {old}: starting its own, {new}");
+    // With the same kernel on its disk, each boot does it again.
+    for _ in 0..2 {
+        boot(&site, &words, |machine, facts| {
+            facts.assert_runs(2);
+            assert_eq!(kernel(machine), new);
+            let log = machine.report("cat /run/reclone/pool/log/boot; cat /proc/cmdline; ls /run/reclone/pool/kernel").unwrap();
+            assert!(log.contains(&starting), "{log}");
+            assert!(log.contains(&format!(" reclone.kernel={new}")), "{log}");
+            assert!(
+                log.contains("ls: cannot access '/run/reclone/pool/kernel'"),
+                "{log}"
+            );
+            // The network card's driver is a module.
+            assert!(
+                facts.log().contains("the network is up on"),
+                "{}",
+                facts.log()
+            );
+        });
+    }
+    none_comes_back(&site, &words, &old, &starting);
+}
+
+/// A kernel from which no agent came back is not started again: the note of that is still there.
+fn none_comes_back(site: &Site, words: &str, old: &str, starting: &str) {
+    boot(site, words, |machine, facts| {
+        facts.assert_runs(2);
+        let note =
+            "sed -n 's/.*\"manifest\":\"\\([0-9a-f]*\\)\".*/\\1/p' >/run/reclone/pool/kernel";
+        machine
+            .report(&format!("/run/initramfs/reclone status --json | {note}"))
+            .unwrap();
+    });
+    boot(site, words, |machine, facts| {
+        facts.assert_runs(1);
+        assert_eq!(kernel(machine), old);
+        let log = facts.log();
+        assert!(!log.contains(starting), "{log}");
+        let why = "and its own did not come to reclone when it was started";
+        assert!(log.contains(why), "{log}");
+    });
+}
