@@ -181,7 +181,7 @@ fn it_is_good(case: &Case) {
         assert!(log.contains("generation 7 is on trial: boot 1 of 1"), "{log}");
         assert!(facts.get("status").contains("\"trial\":null"), "{facts}");
         let left = "cat /proc/sys/kernel/panic /sys/class/watchdog/watchdog0/state; ls /run/reclone/trial; \
-            journalctl --unit reclone-good.service --output cat | grep generation";
+            journalctl --unit reclone-good.service --output cat | grep ^generation";
         assert_eq!(
             machine.report(left).unwrap(),
             "0\ninactive\nls: cannot access '/run/reclone/trial': No such file or directory\n\
