@@ -189,6 +189,10 @@ impl Config {
             let name = name.strip_prefix("rd.").unwrap_or(name);
             let result = match name.strip_prefix("reclone") {
                 Some("") => self.set_mode(value),
+                Some(".kernel") => {
+                    self.kernel = Some(value.to_owned());
+                    Ok(())
+                }
                 Some(key) if key.starts_with('.') => self.set(&key[1..], value),
                 _ => continue,
             };
@@ -253,7 +257,6 @@ impl Config {
             "proxy" => self.proxy = text,
             "sessions" => self.sessions = count(value)?,
             "sessions-space" => self.sessions_space = space(value)?,
-            "kernel" => self.kernel = text,
             "trial.boots" => self.trial_boots = count(value)?,
             "trial.timeout" => self.trial_timeout = seconds(value)?,
             _ => return Err(format!("`{key}` is not a key that this version knows")),

@@ -53,6 +53,14 @@ fn every_key_of_the_file_is_read() {
 }
 
 #[test]
+fn a_kernel_that_was_started_is_named_on_the_command_line_alone() {
+    let (config, complaints) = command_line("quiet reclone.kernel=6.12.1-amd64");
+    assert_eq!(config.kernel.as_deref(), Some("6.12.1-amd64"));
+    assert_eq!(complaints, [""; 0]);
+    assert_eq!(file("kernel = 6.12.1-amd64").0, Config::default());
+}
+
+#[test]
 fn a_line_that_can_not_be_used_is_named_and_left_out() {
     let cases = [
         (

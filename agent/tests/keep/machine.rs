@@ -42,6 +42,7 @@ impl Machine {
         let mut site = Site::new(folder.path());
         site.pool = folder.path().join("disk/reclone");
         fs::create_dir(site.tree.join("etc")).unwrap();
+        site.add_init();
         let config = String::new();
         Self {
             folder,

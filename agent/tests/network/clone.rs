@@ -30,6 +30,7 @@ pub fn base() -> &'static Base {
         let mut site = Site::new(folder.path());
         site.pool = mounted.path().join("reclone");
         fs::create_dir(site.tree.join("etc")).unwrap();
+        site.add_init();
         fs::write(site.tree.join("etc/version"), "1").unwrap();
         fs::write(site.tree.join("etc/large"), noise(400_000, 1)).unwrap();
         assert_eq!(site.publish().0, 1);

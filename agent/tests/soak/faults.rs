@@ -153,6 +153,13 @@ impl World {
         "state record lost".into()
     }
 
+    /// A reset sets a damaged record aside first. One that did not come to its end leaves none.
+    pub fn miss_record(&mut self) {
+        if self.faults.record && self.read_record() == Some(Record::default()) {
+            self.forget_record();
+        }
+    }
+
     /// What is known of the clone when its record is gone: nothing.
     pub fn forget_record(&mut self) {
         self.record = Record::default();

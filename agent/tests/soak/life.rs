@@ -51,6 +51,7 @@ impl World {
 
     /// What a boot may have made of the record.
     fn booted(&mut self, words: &str, to_its_end: bool) {
+        self.miss_record();
         let before = self.record;
         let after = self.read_record().unwrap_or(before);
         let synced = !words.contains("skip") && !words.contains("rollback");

@@ -78,8 +78,9 @@ impl World {
     }
 
     fn run_verb(&mut self, verb: Verb, until: &Until) -> End {
-        let before = self.record;
         let end = until.run(&mut self.command(verb));
+        self.miss_record();
+        let before = self.record;
         if let Some(after) = self.read_record() {
             self.expect(verb, &end, before, after);
         }

@@ -13,9 +13,6 @@ pub fn begin(top: &Path) {
     fs::create_dir(top.join("home")).unwrap();
     fs::write(top.join("etc/hostname"), "model\n").unwrap();
     fs::write(top.join("home/notes"), "of the model\n").unwrap();
-    fs::create_dir(top.join("sbin")).unwrap();
-    fs::write(top.join("sbin/init"), "").unwrap();
-    fs::set_permissions(top.join("sbin/init"), Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Changes it in a few places. A change that does not fit the tree is left out.

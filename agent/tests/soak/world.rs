@@ -72,6 +72,7 @@ impl World {
         let mut site = Site::new(&served);
         site.pool = disk.at.join("reclone");
         tree::begin(&site.tree);
+        site.add_init();
         let top = folder.path().join("machine");
         let slot = Slot::new(top, disk.at.clone(), served, &site.public_key());
         let plain = BTreeSet::from(["plain".to_owned()]);
@@ -101,7 +102,7 @@ impl World {
     }
 
     /// The record, where it can be read.
-    fn read_record(&self) -> Option<Record> {
+    pub fn read_record(&self) -> Option<Record> {
         let output = self.site.verb("status").arg("--json").output().unwrap();
         let status: Value = serde_json::from_slice(&output.stdout).ok()?;
         Some(Record {

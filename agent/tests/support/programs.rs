@@ -2,6 +2,8 @@
 #![allow(dead_code)] // Each test program needs a part of it.
 
 use std::ffi::OsStr;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -134,6 +136,14 @@ impl Site {
                 .args(["--model", "test"]),
         );
         site
+    }
+
+    /// The tree gets what a boot would run first; nothing runs it.
+    pub fn add_init(&self) {
+        let init = self.tree.join("sbin/init");
+        std::fs::create_dir(self.tree.join("sbin")).unwrap();
+        std::fs::write(&init, "").unwrap();
+        std::fs::set_permissions(&init, Permissions::from_mode(0o755)).unwrap();
     }
 
     /// The public key.

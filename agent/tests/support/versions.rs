@@ -2,7 +2,6 @@
 #![allow(dead_code)] // Each test program needs a part of it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,10 +21,7 @@ impl Versions {
     pub fn new(folder: &Path, pool: &Path) -> Self {
         let mut site = Site::new(folder);
         site.pool = pool.into();
-        let init = site.tree.join("sbin/init");
-        fs::create_dir(site.tree.join("sbin")).unwrap();
-        fs::write(&init, "").unwrap();
-        fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
+        site.add_init();
         let versions = Self {
             site,
             options: &["--no-delta"],
