@@ -4,8 +4,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::{fs, io};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-
 use crate::config::words;
 use crate::sys::beneath;
 
@@ -65,15 +63,7 @@ fn default_target_is_usual(root: &Path) -> bool {
 
 /// The mode of the file at `path` in the system at `root`, whose links lead as they will once it runs.
 fn inside(root: &Path, path: &str) -> io::Result<u32> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let file = openat2(
-        beneath::open_top(root)?,
-        path,
-        flags,
-        Mode::empty(),
-        ResolveFlags::IN_ROOT,
-    )?;
-    let metadata = fs::File::from(file).metadata()?;
+    let metadata = beneath::find(root, path)?.metadata()?;
     match metadata.is_file() {
         true => Ok(metadata.permissions().mode()),
         false => Err(io::ErrorKind::NotFound.into()),
@@ -85,6 +75,9 @@ fn inside(root: &Path, path: &str) -> io::Result<u32> {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::thread;
 
     /// As Debian has it: `/sbin` leads to `usr/sbin`, and init from there to systemd, by an absolute link.
     fn debian() -> tempfile::TempDir {
@@ -118,6 +111,29 @@ mod tests {
         assert!(!is_there(root.path(), ""), "it can not be run");
         fs::remove_file(systemd).unwrap();
         assert!(!is_there(root.path(), ""), "the link leads nowhere");
+    }
+
+    #[test]
+    fn an_init_is_found_while_others_mount_and_unmount() {
+        let root = debian();
+        let init = root.path().join("usr/sbin/init");
+        fs::remove_file(&init).unwrap();
+        symlink("../lib/systemd/systemd", init).unwrap();
+        let renamed = [root.path().join("one"), root.path().join("two")];
+        fs::write(&renamed[0], "").unwrap();
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // What is renamed is as much in the way as what is mounted, and needs no rights.
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    fs::rename(&renamed[0], &renamed[1]).unwrap();
+                    fs::rename(&renamed[1], &renamed[0]).unwrap();
+                }
+            });
+            let found = (0..20_000).all(|_| is_there(root.path(), ""));
+            stop.store(true, Relaxed);
+            assert!(found);
+        });
     }
 
     #[test]
