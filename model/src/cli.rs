@@ -36,6 +36,8 @@ pub struct Arguments {
 #[derive(FromArgs, Debug)]
 #[argh(subcommand)]
 pub enum Command {
+    /// Makes this machine a model.
+    Setup(Setup),
     /// Makes a store.
     Init(Init),
     /// Publishes a tree.
@@ -54,6 +56,45 @@ pub enum Command {
     Prune(Prune),
     /// Serves a store.
     Serve(Serve),
+}
+
+/// Make this machine a model: key pair, store and a first policy, where they are missing, and what to do next. The last line of
+/// standard output is the command that enrolls a clone.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "setup",
+    note = "What is there already stays as it is, so it can be run again: a second run changes nothing and says the same."
+)]
+pub struct Setup {
+    /// folder of the store (default: /srv/model)
+    #[argh(option, default = "PathBuf::from(\"/srv/model\")", arg_name = "DIR")]
+    pub store: PathBuf,
+    /// secret key; the public key is FILE.pub (default: /root/model.key)
+    #[argh(
+        option,
+        default = "PathBuf::from(\"/root/model.key\")",
+        arg_name = "FILE"
+    )]
+    pub key: PathBuf,
+    /// top of the tree that will be published, where the policy goes (default: /)
+    #[argh(option, default = "PathBuf::from(\"/\")", arg_name = "DIR")]
+    pub from: PathBuf,
+    /// name of the model: letters, digits, `.`, `_`, `-` (default: this machine's name)
+    #[argh(option, arg_name = "NAME")]
+    pub model: Option<String>,
+    /// where clones will find the store (default: http, this machine's address, and the port)
+    #[argh(option)]
+    pub url: Option<String>,
+    /// port of the server (default: 8080)
+    #[argh(option, default = "8080", arg_name = "N")]
+    pub port: u16,
+    /// have systemd start `reclone-model serve`, now and at every boot
+    #[argh(switch)]
+    pub serve_unit: bool,
+    /// say what would be made, and make nothing
+    #[argh(switch)]
+    pub dry_run: bool,
 }
 
 /// Make a store and, unless it exists, the key pair that signs it.

@@ -115,6 +115,12 @@ pub enum Error {
         /// The store.
         store: PathBuf,
     },
+    /// systemd did not start what it was told to.
+    #[error("`{command}` failed; everything else is done, and `systemctl status` says more")]
+    Start {
+        /// What was run.
+        command: String,
+    },
     /// A value on the command line can not be used.
     #[error("{0}")]
     Usage(String),

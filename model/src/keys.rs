@@ -89,6 +89,17 @@ impl Signer {
         })
     }
 
+    /// Opens the key pair at `path`, or makes one where there is none.
+    pub fn open_or_create(path: &Path, passphrase: &Passphrase) -> Result<Self> {
+        if !path.exists() {
+            return Self::create(path, passphrase);
+        }
+        log::info!("using the existing key {}", path.display());
+        let signer = Self::open(path, passphrase)?;
+        signer.write_public()?;
+        Ok(signer)
+    }
+
     /// Makes sure that the public key is in its file beside the secret one. Overwrites nothing.
     pub fn write_public(&self) -> Result<()> {
         let file = public_file(&self.path);
@@ -123,6 +134,16 @@ impl Signer {
         )
         .map_err(|error| failed(&self.path, &error))?;
         Ok(format!("{body}{}", signature.into_string()))
+    }
+}
+
+/// The public key of the pair whose secret key is at `path`: one line in base64. None where one of its two files is missing;
+/// that the two belong together is not looked at, for the secret one may want its passphrase.
+pub fn public_key(path: &Path) -> Result<Option<String>> {
+    let file = public_file(path);
+    match path.exists() && file.exists() {
+        true => read_public(&file).map(Some),
+        false => Ok(None),
     }
 }
 

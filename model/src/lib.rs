@@ -44,4 +44,5 @@ pub mod list;
 pub mod prune;
 pub mod run;
 pub mod serve;
+pub mod setup;
 pub mod verify;

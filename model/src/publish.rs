@@ -277,15 +277,20 @@ fn read_tree(
     Ok(scanned)
 }
 
-/// What a publish of the tree would take along and perhaps should not. Only paths are found and small files are read.
-pub fn findings(from: &Path, crossing: &Crossing) -> Result<Vec<Finding>> {
+/// What a publish of the tree would take along and perhaps should not, besides the paths `never`, which are left out. Only
+/// paths are found and small files are read.
+pub fn findings(from: &Path, crossing: &Crossing, never: &[&Path]) -> Result<Vec<Finding>> {
     let tree = LiveTree::open(from)?;
     let policy = read_policy(&tree)?;
     let exclude = read_exclude(&tree, &policy)?;
+    let never: Vec<_> = never
+        .iter()
+        .map(|path| identity(path))
+        .collect::<Result<_>>()?;
     let options = ScanOptions {
         exclude: &exclude,
         crossing,
-        never: &[],
+        never: &never,
         cache: None,
     };
     let progress = Progress::start("scanning", Unit::Pieces, 0);

@@ -9,7 +9,7 @@ use reclone_format::{PublicKey, TreePath};
 use serde_json::{Value, json};
 
 use crate::add_deltas::{DeltaOptions, add_deltas};
-use crate::cli::{Arguments, Command, Delta, Init, Lint, Publish, Serve, Show, Verify};
+use crate::cli::{Arguments, Command, Delta, Init, Lint, Publish, Serve, Setup, Show, Verify};
 use crate::error::{Context, Error, InFile, Result};
 use crate::folder::Crossing;
 use crate::identify::Changing;
@@ -18,6 +18,7 @@ use crate::list::{Form, list, list_files, show};
 use crate::prune::{PruneOptions, prune};
 use crate::publish::{PublishOptions, findings, publish, publish_again};
 use crate::serve::{ServeOptions, serve};
+use crate::setup::{SetupOptions, setup};
 use crate::store::{Record, Store, host_name, is_model_name};
 use crate::verify::verify;
 
@@ -34,6 +35,7 @@ pub enum Verdict {
 pub fn run(arguments: Arguments) -> Result<Verdict> {
     match arguments.command {
         _ if arguments.version => print(&format!("reclone-model {}\n", env!("CARGO_PKG_VERSION")))?,
+        Some(Command::Setup(arguments)) => run_setup(arguments)?,
         Some(Command::Init(arguments)) => init(&arguments)?,
         Some(Command::Publish(arguments)) => run_publish(&arguments)?,
         Some(Command::Delta(arguments)) => run_delta(&arguments)?,
@@ -66,6 +68,23 @@ pub fn run(arguments: Arguments) -> Result<Verdict> {
     Ok(Verdict::Fine)
 }
 
+fn run_setup(arguments: Setup) -> Result<()> {
+    if let Some(model) = &arguments.model {
+        check_name(model)?;
+    }
+    let options = SetupOptions {
+        store: arguments.store,
+        key: arguments.key,
+        from: arguments.from,
+        model: arguments.model,
+        url: arguments.url,
+        port: arguments.port,
+        serve_unit: arguments.serve_unit,
+        dry_run: arguments.dry_run,
+    };
+    print(&setup(&options, &host_name())?)
+}
+
 fn init(arguments: &Init) -> Result<()> {
     let model = arguments.model.clone().unwrap_or_else(host_name);
     check_name(&model)?;
@@ -75,14 +94,7 @@ fn init(arguments: &Init) -> Result<()> {
         None => Passphrase::None,
     };
     let key = &arguments.key;
-    let signer = if key.exists() {
-        log::info!("using the existing key {}", key.display());
-        let signer = Signer::open(key, &passphrase)?;
-        signer.write_public()?;
-        signer
-    } else {
-        Signer::create(key, &passphrase)?
-    };
+    let signer = Signer::open_or_create(key, &passphrase)?;
     let record = Record {
         model: model.clone(),
         key: signer.public().to_owned(),
@@ -199,7 +211,7 @@ fn run_lint(arguments: &Lint) -> Result<Verdict> {
         all: false,
         at: paths_in_tree(&arguments.cross)?,
     };
-    let findings = findings(&arguments.from, &crossing)?;
+    let findings = findings(&arguments.from, &crossing, &[])?;
     let text = match arguments.json {
         true => {
             let list = findings

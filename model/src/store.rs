@@ -48,13 +48,7 @@ impl Store {
     /// Makes a store in a new or empty folder. Everything is synced.
     pub fn create(root: &Path, record: Record) -> Result<Self> {
         fs::create_dir_all(root).context("create", root)?;
-        let mut old = fs::read_dir(root).context("read", root)?;
-        // A fresh file system has its lost+found.
-        if old.any(|entry| !entry.is_ok_and(|entry| entry.file_name() == "lost+found")) {
-            return Err(Error::Occupied {
-                path: root.to_owned(),
-            });
-        }
+        Self::check_is_free(root)?;
         let store = Self {
             root: root.to_owned(),
             record,
@@ -76,6 +70,21 @@ impl Store {
         store.write_record()?;
         sync_folder(root)?;
         Ok(store)
+    }
+
+    /// Whether a store can be made at `root`: the folder is empty, or not there yet.
+    pub fn check_is_free(root: &Path) -> Result<()> {
+        let mut old = match fs::read_dir(root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            old => old.context("read", root)?,
+        };
+        // A fresh file system has its lost+found.
+        match old.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "lost+found")) {
+            true => Ok(()),
+            false => Err(Error::Occupied {
+                path: root.to_owned(),
+            }),
+        }
     }
 
     /// Opens the store at `root`.
