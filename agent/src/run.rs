@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
+use reclone_format::PublicKey;
 use reclone_format::policy::BUILT_IN;
 use serde_json::json;
 
@@ -97,9 +98,10 @@ fn watcher() -> Box<dyn Watcher> {
     }
 }
 
-/// A key on the command line: an existing file, or else the key's own text.
+/// A key on the command line: an existing file, or else the key's own text, in which there may be slashes.
 fn key(text: &str) -> Key {
-    match Path::new(text).exists() || text.contains('/') {
+    let is_key = || PublicKey::decode(text).is_ok();
+    match Path::new(text).exists() || text.contains('/') && !is_key() {
         true => Key::File(text.into()),
         false => Key::Text(text.to_owned()),
     }
