@@ -1,5 +1,6 @@
 //! The command line: verbs and options, as argh reads them. What they mean is the business of [`crate::run`].
 
+mod enroll;
 mod session;
 mod tree;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use argh::FromArgs;
 
+pub use enroll::{Enroll, Unenroll};
 pub use session::{
     Freeze, Session, SessionDiff, SessionDrop, SessionList, SessionRecover, SessionVerb, Thaw,
 };
@@ -18,7 +20,7 @@ pub use tree::{Diff, Restore};
 #[argh(
     note = "Options that are not given come from /etc/reclone/reclone.conf and the kernel command line.",
     error_code(0, "done"),
-    error_code(1, "a system call failed; the message names the file"),
+    error_code(1, "a system call or a program failed; the message names it"),
     error_code(2, "wrong command line or configuration"),
     error_code(3, "no pool, or no such generation, session or path in it"),
     error_code(4, "the store could not be reached"),
@@ -48,6 +50,10 @@ pub struct Arguments {
 #[derive(FromArgs, Debug)]
 #[argh(subcommand)]
 pub enum Verb {
+    /// see [`Enroll`]
+    Enroll(Enroll),
+    /// see [`Unenroll`]
+    Unenroll(Unenroll),
     /// see [`Sync`]
     Sync(Sync),
     /// see [`Fetch`]

@@ -126,6 +126,14 @@ pub enum Error {
         /// How many.
         count: usize,
     },
+    /// The initramfs could not be made anew.
+    #[error("{what}: {left}")]
+    Initramfs {
+        /// What went wrong.
+        what: String,
+        /// How the machine was left.
+        left: String,
+    },
     /// What was compared is not the same.
     #[error("{0} paths differ")]
     Differs(usize),
@@ -181,7 +189,7 @@ impl Error {
             Error::Damaged { .. } | Error::BadState { .. } | Error::Unsound { .. } => 8,
             Error::Differs(_) => 9,
             Error::Unhealthy { .. } => 10,
-            Error::System { .. } => 1,
+            Error::System { .. } | Error::Initramfs { .. } => 1,
         }
     }
 

@@ -66,6 +66,7 @@ pub mod verify;
 
 // around the boot
 pub mod boot;
+pub mod enroll;
 pub mod progress;
 pub mod shutdown;
 

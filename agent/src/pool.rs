@@ -175,6 +175,18 @@ impl Pool {
         }
     }
 
+    /// Sets the state record aside, so that no boot finds a generation here. Durable when this returns.
+    pub fn set_state_aside(&self) -> Result<()> {
+        let (path, aside) = (self.state_path(), self.root.join("state.unenrolled"));
+        let moved = fs::rename(&path, &aside).and_then(|()| File::open(&self.root)?.sync_all());
+        match moved {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::system("can not move", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Replaces the state record. When this returns the new one is on disk; until then the old one is.
     pub fn write_state(&self, state: &State) -> Result<()> {
         let path = self.state_path();

@@ -1,11 +1,12 @@
 //! What a sync would do: how much it would ask of the store, of the disk and of time, and which files it would change. Asks
 //! for heads, indexes and the manifest; writes nothing to the pool, which need not even be there.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
+use std::io::BufReader;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use reclone_format::{Head, PublicKey, TreePath};
+use reclone_format::{Head, ManifestReader, PublicKey, TreePath};
 use serde_json::{Value, json};
 
 use crate::accept::{check_head, check_number, known_validators, read_head};
@@ -36,6 +37,8 @@ pub struct PreviewOptions<'a> {
 /// What a sync would do.
 #[derive(Debug, Default)]
 pub struct Preview {
+    /// The name of the model.
+    pub model: String,
     /// The generation that is current.
     pub current: Option<u64>,
     /// The generation that would be, where there is a newer one.
@@ -52,6 +55,8 @@ pub struct Preview {
     pub counts: [u64; 3],
     /// These paths, if they were asked for.
     pub paths: Vec<(Change, TreePath)>,
+    /// The kernels that it has modules of.
+    pub kernels: Vec<String>,
     /// Bytes of disk that it takes, while it lasts.
     pub space: u64,
     /// Bytes of disk that are free.
@@ -62,6 +67,7 @@ pub struct Preview {
 pub fn preview(pool: &Pool, store: &dyn Store, options: &PreviewOptions) -> Result<Preview> {
     let state = pool.state()?;
     let mut preview = Preview {
+        model: state.model.clone().unwrap_or_default(),
         current: state.current.map(|current| current.number),
         ..Preview::default()
     };
@@ -69,6 +75,7 @@ pub fn preview(pool: &Pool, store: &dyn Store, options: &PreviewOptions) -> Resu
     if let HeadAnswer::Fresh { bytes, .. } = store.head(known)? {
         let head = read_head(&bytes, options.location, options.key)?;
         check_head(&head, &bytes, &state, options.model)?;
+        preview.model.clone_from(&head.model);
         if is_news(&head, &state) {
             check_number(&head, &state)?;
             preview.look(pool, store, options, &state, &head)?;
@@ -126,6 +133,7 @@ impl Preview {
         let old = state
             .current
             .filter(|_| state.model.as_ref() == Some(&head.model));
+        self.kernels = kernels(open_manifest(&path, head)?)?;
         // A damaged one is told of by others; everything is new then.
         let old = old.and_then(|current| read_manifest(&pool.manifest(current.number)).ok());
         compare(old, open_manifest(&path, head)?, |change, path| {
@@ -166,6 +174,9 @@ impl Preview {
             mib(self.space),
             mib(self.free)
         );
+        if !self.kernels.is_empty() {
+            text += &format!("kernels: {}\n", self.kernels.join(", "));
+        }
         for (change, path) in &self.paths {
             text += &format!("{} {path}\n", sign(*change));
         }
@@ -190,11 +201,27 @@ impl Preview {
             "added": added,
             "changed": changed,
             "removed": removed,
+            "kernels": self.kernels,
             "space": self.space,
             "free": self.free,
             "paths": paths.collect::<Vec<_>>(),
         })
     }
+}
+
+/// The kernels whose modules a tree has, by what `depmod` wrote about them.
+fn kernels(manifest: ManifestReader<BufReader<File>>) -> Result<Vec<String>> {
+    let mut kernels = Vec::new();
+    for item in manifest {
+        let path = item.map_err(Error::published("manifest"))?.entry.path;
+        let path = path.as_bytes();
+        let path = path.strip_prefix(b"usr/").unwrap_or(path);
+        let release = path
+            .strip_prefix(b"lib/modules/")
+            .and_then(|rest| rest.strip_suffix(b"/modules.dep"));
+        kernels.extend(release.map(|name| String::from_utf8_lossy(name).into_owned()));
+    }
+    Ok(kernels)
 }
 
 fn sign(change: Change) -> &'static str {

@@ -1,5 +1,6 @@
 //! Verb by verb: options and configuration become calls. Results go to standard output, everything else to the log.
 
+mod enroll;
 mod restore;
 mod session;
 
@@ -41,6 +42,8 @@ const NETWORK: Duration = Duration::from_secs(60);
 /// Does what a verb says.
 pub fn run(verb: Verb) -> Result<()> {
     match verb {
+        Verb::Enroll(options) => enroll::run_enroll(&options),
+        Verb::Unenroll(options) => enroll::run_unenroll(&options),
         Verb::Sync(options) => run_sync(&options),
         Verb::Fetch(options) => run_fetch(&options),
         Verb::Assemble(options) => run_assemble(&options),

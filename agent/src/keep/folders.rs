@@ -59,6 +59,33 @@ pub fn mount_all(pool: &Pool, policy: &Policy, root: &Path) {
     }
 }
 
+/// Puts the folders that were taken from the system at `plain` back to where they were, each by one exchange for the link that leads to it.
+/// The pool's own ones stay. When this returns all of it is on disk.
+pub fn give_back(pool: &Pool, plain: &Path) -> Result<()> {
+    if !pool.folders().is_dir() {
+        return Ok(());
+    }
+    for home in list(&pool.folders())? {
+        let name = home.file_name().unwrap_or_default().as_bytes();
+        let Some(path) = path_of_name(name) else {
+            continue;
+        };
+        let place = plain.join(&path);
+        let leads_here = fs::symlink_metadata(&place).is_ok_and(|it| it.is_symlink())
+            && same(&fs::canonicalize(&place), &fs::canonicalize(&home));
+        if leads_here {
+            renameat_with(CWD, &place, CWD, &home, RenameFlags::EXCHANGE)
+                .map_err(Error::system("can not put back", &place))?;
+            info!("/{} is back", path.display());
+        }
+    }
+    pool.sync(Barrier::Adopted)
+}
+
+fn same(one: &io::Result<PathBuf>, other: &io::Result<PathBuf>) -> bool {
+    matches!((one, other), (Ok(one), Ok(other)) if one == other)
+}
+
 /// Where the pool has the folder, if its name is not too long for that.
 pub fn home(pool: &Pool, path: &Path) -> Option<PathBuf> {
     let name = name_of(path.as_os_str().as_bytes());

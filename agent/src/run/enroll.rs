@@ -1,0 +1,190 @@
+//! The verbs `enroll` and `unenroll`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use log::{info, warn};
+
+use super::{deadline, key};
+use crate::cli;
+use crate::config::{CONFIG_FILE, Config, Key};
+use crate::enroll::{Change, Settings, machine};
+use crate::error::{Error, Result};
+use crate::follow::Follow;
+use crate::keep::folders;
+use crate::pool::{Pool, remove_dir};
+use crate::preview::{Preview, PreviewOptions, preview};
+
+/// How long the store may take to answer, in seconds.
+const PATIENCE: u64 = 60;
+
+pub fn run_enroll(options: &cli::Enroll) -> Result<()> {
+    machine::check_is_plain()?;
+    let change = Change::to_clone(&settings(options)?)?;
+    let config = change.after();
+    let pool = Pool::at(&Path::new("/").join(&config.pool));
+    let follow = Follow::new(&config, deadline(Some(PATIENCE)), pool.root())?;
+    if follow.need.is_none() {
+        return Err(Error::Usage(format!(
+            "{}: a boot asks its store over the network, at http://… or https://…",
+            options.store
+        )));
+    }
+    let kind = match &config.pool_device {
+        None => machine::file_system()?,
+        Some(device) => device,
+    };
+    let look = PreviewOptions {
+        location: &follow.location,
+        key: &follow.key,
+        model: follow.model.as_deref(),
+        paths: false,
+    };
+    let coming = preview(&pool, &*follow.store, &look)?;
+    let kernel = machine::kernel();
+    print!("model:   {}\n{}", coming.model, coming.text());
+    println!(
+        "machine: Linux {kernel}, {}, {}, pool on {kind}",
+        change.generator.name,
+        machine::secure_boot()
+    );
+    check(&coming, &kernel, &config, &pool)?;
+    if options.dry_run {
+        println!(
+            "would write {CONFIG_FILE} and run `{}`:",
+            change.generator.command()
+        );
+        print!("{}", change.new.as_deref().unwrap_or_default());
+        return Ok(());
+    }
+    change.make()?;
+    println!(
+        "this machine is a clone from its next boot on; with reclone=off on the kernel command line it boots as it is now"
+    );
+    Ok(())
+}
+
+/// Says what will not be as expected; fails where there is no room.
+fn check(coming: &Preview, kernel: &str, config: &Config, pool: &Pool) -> Result<()> {
+    let has = |it: &String| it == kernel;
+    if !coming.kernels.is_empty() && !coming.kernels.iter().any(has) {
+        warn!(
+            "the model has no modules of this machine's kernel {kernel}: each boot has to start the generation's own after it; a kernel of the model's in this machine's /boot saves that"
+        );
+    }
+    if config.pool_device.is_none() && coming.space > coming.free {
+        return Err(Error::Full {
+            path: pool.root().into(),
+            needed: coming.space >> 20,
+            free: coming.free >> 20,
+        });
+    }
+    Ok(())
+}
+
+/// What the options say, in the words of the configuration. Files must be where the initramfs gets them from.
+fn settings(options: &cli::Enroll) -> Result<Settings> {
+    let file = |option: &str, path: &Option<PathBuf>| -> Result<Option<String>> {
+        let Some(path) = path else { return Ok(None) };
+        let folder = Path::new(CONFIG_FILE).parent().unwrap_or(path);
+        match path
+            .strip_prefix(folder)
+            .is_ok_and(|rest| rest.is_relative())
+        {
+            true => Ok(path.to_str().map(str::to_owned)),
+            false => Err(Error::Usage(format!(
+                "{option} {}: put the file into {}, which the initramfs takes along",
+                path.display(),
+                folder.display()
+            ))),
+        }
+    };
+    let known = [
+        ("store", Some(options.store.clone())),
+        ("key", Some(key_line(&options.key)?)),
+        ("model", options.model.clone()),
+        ("ca", file("--ca", &options.ca)?),
+        ("pin", options.pin.clone()),
+        ("token-file", file("--token-file", &options.token_file)?),
+        ("proxy", options.proxy.clone()),
+    ];
+    let mut settings = Settings::new();
+    for (name, value) in known {
+        let Some(value) = value else { continue };
+        let mut config = Config::default();
+        let line = format!("{name} = {value}");
+        let complaints = config.read_file(Path::new("command line"), line.as_bytes());
+        if let Some(complaint) = complaints.first() {
+            return Err(Error::Usage(complaint.to_string()));
+        }
+        settings.push((name, value));
+    }
+    Ok(settings)
+}
+
+/// The line of a key in base64, from a file or as it is given.
+fn key_line(given: &str) -> Result<String> {
+    match key(given) {
+        Key::Text(text) => Ok(text),
+        Key::File(path) => {
+            let text =
+                fs::read_to_string(&path).map_err(Error::system("can not read the key", &path))?;
+            Ok(text.trim().lines().last().unwrap_or_default().to_owned())
+        }
+    }
+}
+
+pub fn run_unenroll(options: &cli::Unenroll) -> Result<()> {
+    machine::check_is_plain()?;
+    let change = Change::to_plain()?;
+    let config = change.before();
+    let path = Path::new("/").join(&config.pool);
+    if let Some(device) = config.pool_device.as_ref().filter(|_| options.remove_pool) {
+        return Err(Error::Usage(format!(
+            "the pool is on {device}: run this without --remove-pool, then remove the folder {} there",
+            config.pool.display()
+        )));
+    }
+    let pool = Pool::open(&path)
+        .ok()
+        .filter(|_| config.pool_device.is_none());
+    let would = if options.dry_run { "would go" } else { "goes" };
+    for line in &change.lost {
+        info!("`{line}` {would} from {CONFIG_FILE}, too");
+    }
+    let mut boot = Config::default();
+    boot.read_command_line(&fs::read("/proc/cmdline").unwrap_or_default());
+    if boot.store.is_some() {
+        warn!(
+            "the kernel command line names a store: take it out of the boot loader's configuration"
+        );
+    }
+    if change.new.is_some() {
+        info!("{CONFIG_FILE} keeps the lines that do not make a clone");
+    }
+    if options.dry_run {
+        println!(
+            "would make this machine no clone and run `{}`",
+            change.generator.command()
+        );
+        return Ok(());
+    }
+    let lock = pool.as_ref().map(Pool::lock).transpose()?;
+    change.make()?;
+    if let Some(pool) = &pool {
+        // Without a store, a boot looks for this alone.
+        pool.set_state_aside()?;
+        if options.remove_pool {
+            folders::give_back(pool, Path::new("/"))?;
+            remove_dir(pool.root())?;
+        } else {
+            info!(
+                "{} stays: `reclone unenroll --remove-pool` removes it",
+                path.display()
+            );
+        }
+    }
+    drop(lock);
+    println!("this machine is no clone any more");
+    Ok(())
+}
