@@ -28,9 +28,12 @@ pub fn with(old: &str, settings: &Settings) -> String {
 pub fn without(old: &str) -> (Option<String>, Vec<String>) {
     let (mut text, mut lost) = (String::new(), Vec::new());
     for line in old.lines() {
+        if is_of(line, &OWN) {
+            continue;
+        }
         if is_of(line, &OTHERS) {
             lost.push(line.to_owned());
-        } else if !is_of(line, &OWN) {
+        } else {
             text += line;
             text.push('\n');
         }

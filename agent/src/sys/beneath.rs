@@ -36,27 +36,11 @@ pub fn open(
     further: ResolveFlags,
 ) -> Result<OwnedFd, Errno> {
     let path = if path.is_empty() { b"." } else { path };
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | further;
-    open_surely(top, path, flags, resolve)
-}
-
-/// Finds what is at `path` in the system at `top`, whose links lead as they will once that is the root. It can be looked at, not read.
-pub fn find(top: &Path, path: &str) -> io::Result<File> {
-    let top = open_top(top)?;
-    let found = open_surely(top, path.as_bytes(), OFlags::PATH, ResolveFlags::IN_ROOT)?;
-    Ok(found.into())
-}
-
-fn open_surely(
-    top: impl AsFd,
-    path: &[u8],
-    flags: OFlags,
-    resolve: ResolveFlags,
-) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | further;
     loop {
         match openat2(&top, path, flags, Mode::empty(), resolve) {
-            // Something was renamed, or mounted or unmounted anywhere, while `..` was on the way.
+            // Something on the way was renamed.
             Err(Errno::AGAIN | Errno::INTR) => {}
             opened => return opened,
         }
