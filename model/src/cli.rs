@@ -54,6 +54,8 @@ pub enum Command {
     Verify(Verify),
     /// Forgets old generations.
     Prune(Prune),
+    /// Copies a store for clones without a network.
+    Export(Export),
     /// Serves a store.
     Serve(Serve),
 }
@@ -277,6 +279,26 @@ pub struct Prune {
     /// say what would be removed, and remove nothing
     #[argh(switch)]
     pub dry_run: bool,
+}
+
+/// Copy what clones need of a store to a folder, such as that of a USB stick: only what is new, whole at every moment, read back and checked.
+/// What only older generations need is removed there.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "export",
+    note = "The folder is a store for clones, which take it by path. Its other files are left alone. FAT holds no file of 4 GiB or more."
+)]
+pub struct Export {
+    /// folder of the store
+    #[argh(positional)]
+    pub store: PathBuf,
+    /// folder to copy to; made where it is missing
+    #[argh(option, arg_name = "DIR")]
+    pub to: PathBuf,
+    /// how many of the newest generations to copy (default: 1)
+    #[argh(option, default = "1", arg_name = "N")]
+    pub generations: usize,
 }
 
 /// Serve a store over HTTP or HTTPS until SIGINT or SIGTERM. Prints `listening on URL` once it does.

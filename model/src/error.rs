@@ -115,6 +115,32 @@ pub enum Error {
         /// The store.
         store: PathBuf,
     },
+    /// A folder has published files that are not an earlier copy of the store's.
+    #[error("{} is not an earlier head of this store: {reason}; name another folder, or remove head, heads and packs in this one", path.display())]
+    Foreign {
+        /// The head there.
+        path: PathBuf,
+        /// What tells.
+        reason: String,
+    },
+    /// A disk is too small.
+    #[error("{} needs {needed} more and has {free} free", path.display())]
+    NoRoom {
+        /// The folder to copy to.
+        path: PathBuf,
+        /// Bytes wanted.
+        needed: String,
+        /// Bytes there.
+        free: String,
+    },
+    /// What was copied is not what it should be.
+    #[error("What was copied to {} is damaged and was removed; `reclone-model verify` tells whether the store is, else the disk is:\n  {}", path.display(), list(problems))]
+    BadCopy {
+        /// The folder.
+        path: PathBuf,
+        /// A sentence each.
+        problems: Vec<String>,
+    },
     /// systemd did not start what it was told to.
     #[error("`{command}` failed; everything else is done, and `systemctl status` says more")]
     Start {

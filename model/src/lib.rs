@@ -40,6 +40,7 @@ pub mod publish;
 // the commands
 pub mod base_reader;
 pub mod cli;
+pub mod export;
 pub mod list;
 pub mod prune;
 pub mod run;

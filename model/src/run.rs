@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::add_deltas::{DeltaOptions, add_deltas};
 use crate::cli::{Arguments, Command, Delta, Init, Lint, Publish, Serve, Setup, Show, Verify};
 use crate::error::{Context, Error, InFile, Result};
+use crate::export::{ExportOptions, export};
 use crate::folder::Crossing;
 use crate::identify::Changing;
 use crate::keys::{Passphrase, Signer};
@@ -57,6 +58,18 @@ pub fn run(arguments: Arguments) -> Result<Verdict> {
                 dry_run: arguments.dry_run,
             };
             prune(&Store::open(&arguments.store)?, &options)?;
+        }
+        Some(Command::Export(arguments)) => {
+            if arguments.generations == 0 {
+                return Err(Error::Usage(
+                    "--generations 0: the newest generation always comes along".into(),
+                ));
+            }
+            let options = ExportOptions {
+                to: arguments.to,
+                generations: arguments.generations,
+            };
+            export(&Store::open(&arguments.store)?, &options)?;
         }
         Some(Command::Serve(arguments)) => run_serve(arguments)?,
         None => {

@@ -111,6 +111,14 @@ impl Store {
         })
     }
 
+    /// The published files in the folder `root`, a copy of a store's with this record, to read.
+    pub fn at(root: &Path, record: Record) -> Self {
+        Self {
+            root: root.to_owned(),
+            record,
+        }
+    }
+
     /// Its folder.
     pub fn root(&self) -> &Path {
         &self.root

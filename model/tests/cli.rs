@@ -14,7 +14,8 @@ fn help_goes_to_standard_output_and_names_every_verb() {
     let ran = run(&["--help"]).expect(0);
     assert_eq!(ran.errors, "");
     for verb in [
-        "setup", "init", "publish", "lint", "list", "show", "delta", "verify", "prune", "serve",
+        "setup", "init", "publish", "lint", "list", "show", "delta", "verify", "prune", "export",
+        "serve",
     ] {
         assert!(
             ran.output.contains(&format!("\n  {verb} ")),
@@ -43,7 +44,8 @@ fn the_manual_names_every_option_and_everything_that_is_left_out() {
     let manual = std::fs::read_to_string(manual).unwrap();
     assert!(manual.contains(reclone_model::exclude::BUILT_IN));
     for verb in [
-        "setup", "init", "publish", "lint", "list", "show", "delta", "verify", "prune", "serve",
+        "setup", "init", "publish", "lint", "list", "show", "delta", "verify", "prune", "export",
+        "serve",
     ] {
         let section = manual.split(&format!("\n.Ss {verb}")).nth(1).unwrap();
         let section = section.split("\n.S").next().unwrap();
