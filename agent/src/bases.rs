@@ -54,7 +54,7 @@ impl<'a> Bases<'a> {
         let sink = &mut Any(sink);
         let paths = self.paths(&frame.bases, wanted)?;
         let bytes: u64 = frame.bases.iter().map(|base| base.size).sum();
-        let decoded = if frame.codec == Codec::Patch && bytes > SMALL {
+        let decoded = if frame.codec != Codec::Zstd && bytes > SMALL {
             let files = Files::new(&frame.bases, paths);
             frame::decode_patch(frame, payload, &files, sink)
         } else {

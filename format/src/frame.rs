@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 
 use crate::pack::{Codec, Frame, PackedObject};
 use crate::patch::Base;
-use crate::{Error, ObjectHasher, Result, patch};
+use crate::{Error, ObjectHasher, Result, patch, repack};
 
 const BUFFER: usize = 128 * 1024;
 
@@ -30,18 +30,18 @@ pub fn decode<S: Sink>(frame: &Frame, payload: impl Read, base: &[u8], sink: &mu
             decoder.window_log_max(u32::from(frame.window_log))?;
             objects.copy_from(&mut decoder)
         }
-        Codec::Patch => apply(frame, payload, base, objects),
+        Codec::Patch | Codec::Repacked => apply(frame, payload, base, objects),
     })
 }
 
-/// As [`decode`], of a frame that is a patch: its bases are read where the patch leads and need not be in memory.
+/// As [`decode`], of a frame that is a patch or has one: its bases are read where that leads and need not be in memory.
 pub fn decode_patch<S: Sink>(
     frame: &Frame,
     payload: impl Read,
     base: &impl Base,
     sink: &mut S,
 ) -> Result<()> {
-    if frame.codec != Codec::Patch {
+    if !matches!(frame.codec, Codec::Patch | Codec::Repacked) {
         return Err(Error::malformed("frame", "it is no patch"));
     }
     decode_with(frame, payload, sink, |payload, objects| {
@@ -55,7 +55,10 @@ fn apply(
     base: &(impl Base + ?Sized),
     out: &mut impl Write,
 ) -> Result<()> {
-    patch::apply(payload, base, frame.window_log, frame.content(), out)
+    match frame.codec {
+        Codec::Repacked => repack::apply(payload, base, frame.window_log, out),
+        _ => patch::apply(payload, base, frame.window_log, frame.content(), out),
+    }
 }
 
 fn decode_with<S: Sink, R: Read>(

@@ -22,6 +22,7 @@ pub mod policy;
 pub mod frame;
 pub mod pack;
 pub mod patch;
+pub mod repack;
 
 // who says so
 pub mod head;

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use crate::object_id::sha256;
 use crate::patch::MAX_PATCH;
+use crate::repack;
 use crate::wire::{Reader, Writer};
 use crate::{Error, ObjectId, Result};
 
@@ -73,6 +74,8 @@ pub enum Codec {
     Zstd,
     /// A patch of the bases, one after the other, into the objects, one after the other (see [`crate::patch`]).
     Patch,
+    /// A patch of the bases into a content, and the recipe that makes the objects of it (see [`crate::repack`]).
+    Repacked,
 }
 
 /// An object inside a frame, or one that a frame needs as a base. Never empty.
@@ -108,18 +111,21 @@ impl Frame {
     }
 
     /// The memory that reading it takes, in bytes, beside buffers of a fixed size: windows; of a zstd frame the bases too;
-    /// of a patch its control and difference, for its bases can be read where its steps lead ([`crate::patch::Base`]).
+    /// of a patch its control and difference, for its bases can be read where its steps lead ([`crate::patch::Base`]); and
+    /// what making packed bytes again takes.
     pub fn memory(&self) -> u64 {
         let window = 1u64
             .checked_shl(u32::from(self.window_log))
             .unwrap_or(u64::MAX);
         let bases: u64 = self.bases.iter().map(|base| base.size).sum();
+        let patch = window
+            .saturating_mul(3)
+            .saturating_add(self.length.min(MAX_PATCH));
         match self.codec {
             Codec::Stored => 0,
             Codec::Zstd => window.saturating_add(bases),
-            Codec::Patch => window
-                .saturating_mul(3)
-                .saturating_add(self.length.min(MAX_PATCH)),
+            Codec::Patch => patch,
+            Codec::Repacked => patch.saturating_add(window).saturating_add(repack::MEMORY),
         }
     }
 }
@@ -310,6 +316,7 @@ fn read_frame(
         0 => Codec::Stored,
         1 => Codec::Zstd,
         2 => Codec::Patch,
+        3 => Codec::Repacked,
         other => return Err(fields.bad(format!("a frame has the unknown codec {other}"))),
     };
     let window_log = fields.u8()?;
@@ -363,7 +370,9 @@ fn check_frame(frame: &Frame) -> Result<()> {
     let good = match frame.codec {
         Codec::Stored => frame.bases.is_empty() && frame.window_log == 0 && frame.length == content,
         Codec::Zstd => window.contains(&frame.window_log),
-        Codec::Patch => !frame.bases.is_empty() && window.contains(&frame.window_log),
+        Codec::Patch | Codec::Repacked => {
+            !frame.bases.is_empty() && window.contains(&frame.window_log)
+        }
     };
     match good && frame.length > 0 && base <= MAX_BASES {
         true => Ok(()),

@@ -12,13 +12,15 @@ use std::path::{Path, PathBuf};
 use reclone_format::frame::{self, Sink};
 use reclone_format::head::split;
 use reclone_format::object_id::sha256;
+use reclone_format::repack::recipe::Item;
+use reclone_format::wire::{Reader, Writer};
 use reclone_format::{
     Codec, Entry, Error, Head, Kind, ManifestReader, ManifestWriter, ObjectId, PackHeader, PackId,
     PackIndex, PackedObject, PublicKey, TreePath, object_id_of,
 };
 
 const KEY: &str = "TEST-KEY-never-trust";
-const GOOD: [&str; 13] = [
+const GOOD: [&str; 15] = [
     "TEST-KEY-never-trust.key",
     "TEST-KEY-never-trust.pub",
     "head/first",
@@ -30,7 +32,9 @@ const GOOD: [&str; 13] = [
     "pack/delta",
     "pack/first",
     "pack/patch",
+    "pack/repacked",
     "pack/second",
+    "recipe/first",
     "tree-path/order",
 ];
 
@@ -260,6 +264,36 @@ fn one_patch_makes_many_objects_of_many_bases() {
 }
 
 #[test]
+fn a_recipe_reads_and_writes_back_and_makes_the_packed_object_again() {
+    let bytes = read("recipe/first");
+    let (mut fields, mut written) = (Reader::new(&bytes[..], "recipe"), Writer::new(Vec::new()));
+    let mut items = Vec::new();
+    while items.last() != Some(&Item::End) {
+        let item = Item::read(&mut fields).unwrap();
+        item.write(&mut written).unwrap();
+        items.push(item);
+    }
+    assert_eq!(written.into_inner(), bytes);
+    assert_eq!(fields.into_inner(), b"");
+    let Item::Block(block) = &items[3] else {
+        panic!("the fourth item is a block");
+    };
+    let compressed = block.compressed().unwrap();
+    assert_eq!((compressed.count, compressed.corrections.len()), (49, 1));
+
+    let mut objects = Vec::new();
+    unpack(&read("pack/repacked"), &mut objects).unwrap();
+    let content = [b"head", &objects[0][..], b"--", &objects[1], b"tail"].concat();
+    let frame = objects[2].strip_prefix(b"head").unwrap();
+    assert_eq!(zstd::decode_all(frame).unwrap(), content[4..]);
+    let index = index(&read("pack/repacked")).unwrap();
+    let frame = &index.frames()[2];
+    let figures = (frame.codec, frame.bases.len(), frame.objects.len());
+    assert_eq!(figures, (Codec::Repacked, 2, 1));
+    assert_eq!(frame.memory(), (4 << 17) + (48 << 20) + frame.length);
+}
+
+#[test]
 fn ids_and_the_order_of_paths_are_these() {
     for line in text("object-id/ids").lines() {
         let (id, size) = line.split_once(' ').unwrap();
@@ -287,7 +321,7 @@ fn refusal(path: &str) -> Error {
         "head" => Head::verify(&bytes, &key()).map(drop),
         "manifest" => entries(&bytes).map(drop),
         "pack" => index(&bytes).map(drop),
-        "frame" | "patch" => unpack(&bytes, &mut known()),
+        "frame" | "patch" | "recipe" => unpack(&bytes, &mut known()),
         other => panic!("no reader for {other}"),
     };
     result.expect_err(path)

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod refused;
+mod repacked;
 mod sample;
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -77,4 +78,5 @@ fn main() {
     let golden = Golden::open(Path::new(&folder));
     let sample = sample::write(&golden);
     refused::write(&golden, &sample);
+    repacked::write(&golden);
 }

@@ -159,7 +159,7 @@ fn indexes(golden: &Golden) {
         change(&mut frame);
         write(name, &[frame]);
     };
-    one("codec-3", |frame| frame.codec = 3);
+    one("codec-4", |frame| frame.codec = 4);
     one("window-28", |frame| {
         (frame.codec, frame.window_log) = (1, 28)
     });
@@ -170,6 +170,9 @@ fn indexes(golden: &Golden) {
     });
     one("stored-with-other-length", |frame| frame.payload.push(0));
     one("empty-object", |frame| frame.objects.push(named(b"")));
+    one("repacked-without-base", |frame| {
+        (frame.codec, frame.window_log) = (3, 17)
+    });
     one("patch-without-base", |frame| {
         (frame.codec, frame.window_log) = (2, 17)
     });

@@ -232,8 +232,8 @@ pub const REFUSED: &[(&str, &str)] = &[
         "The pack is malformed: a frame needs object bce75948b9e7510293f8f2720412af9697c1479281323f3f220623fb8e94b557 before the pack yields it",
     ),
     (
-        "pack/codec-3",
-        "The pack is malformed: a frame has the unknown codec 3",
+        "pack/codec-4",
+        "The pack is malformed: a frame has the unknown codec 4",
     ),
     (
         "pack/cut",
@@ -262,6 +262,10 @@ pub const REFUSED: &[(&str, &str)] = &[
     (
         "pack/reserved",
         "The pack is malformed: a reserved field is not zero",
+    ),
+    (
+        "pack/repacked-without-base",
+        "The pack is malformed: a frame's figures do not fit its codec",
     ),
     (
         "pack/stored-with-base",
@@ -339,5 +343,41 @@ pub const REFUSED: &[(&str, &str)] = &[
     (
         "patch/step-too-many",
         "The patch is malformed: it has bytes that no step uses",
+    ),
+    (
+        "recipe/content",
+        "The recipe is malformed: it is larger than 64 MiB, or its content than 1 GiB",
+    ),
+    (
+        "recipe/content-ends-early",
+        "The patch is malformed: a step is empty, or longer than the object",
+    ),
+    (
+        "recipe/goes-on",
+        "The recipe is malformed: it goes on after its end",
+    ),
+    (
+        "recipe/length",
+        "The recipe is malformed: it is larger than 64 MiB, or its content than 1 GiB",
+    ),
+    (
+        "recipe/no-end",
+        "The frame is malformed: it does not decompress: The recipe is malformed: it ends early",
+    ),
+    (
+        "recipe/no-frame",
+        "The frame is malformed: it does not decompress: The recipe is malformed: it has a block before its frame",
+    ),
+    (
+        "recipe/too-long",
+        "The recipe is malformed: it goes on after the content",
+    ),
+    (
+        "recipe/too-short",
+        "The frame is malformed: it does not decompress: The recipe is malformed: it ends before the content does",
+    ),
+    (
+        "recipe/unknown-item",
+        "The recipe is malformed: it has an item of the unknown kind 10",
     ),
 ];
