@@ -179,15 +179,16 @@ impl Head {
         Ok(())
     }
 
+    /// Every pack that the head names, the delta packs last.
+    pub fn all_packs(&self) -> impl Iterator<Item = &PackRef> {
+        let deltas = self.deltas.iter().map(|delta| &delta.pack);
+        self.packs.iter().chain(deltas)
+    }
+
     /// The rules between the fields.
     pub fn check(&self) -> Result<()> {
         let name_char =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        let all = || {
-            self.packs
-                .iter()
-                .chain(self.deltas.iter().map(|delta| &delta.pack))
-        };
         let mut packs = HashSet::new();
         let mut deltas = HashSet::new();
         let problem = if self.model.is_empty()
@@ -207,7 +208,10 @@ impl Head {
             || self.deltas.len() > MAX_PACKS
         {
             "it names no pack, or too many"
-        } else if all().any(|pack| pack.prelude < MIN_INDEX || pack.prelude > pack.size) {
+        } else if self
+            .all_packs()
+            .any(|pack| pack.prelude < MIN_INDEX || pack.prelude > pack.size)
+        {
             "a pack's prelude is longer than the pack, or too short for an index"
         } else if self
             .deltas

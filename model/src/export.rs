@@ -102,10 +102,7 @@ fn heads(store: &Store, count: usize) -> Result<Vec<(Vec<u8>, Head)>> {
 }
 
 fn packs_of<'a>(heads: impl Iterator<Item = &'a Head>) -> Packs {
-    let packs = heads.flat_map(|head| {
-        let deltas = head.deltas.iter().map(|delta| &delta.pack);
-        head.packs.iter().chain(deltas)
-    });
+    let packs = heads.flat_map(Head::all_packs);
     packs.map(|pack| (pack.id, pack.size)).collect()
 }
 

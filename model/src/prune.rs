@@ -74,6 +74,5 @@ pub fn prune(store: &Store, options: &PruneOptions) -> Result<()> {
 }
 
 fn packs_of(head: &reclone_format::Head) -> impl Iterator<Item = PackId> {
-    let deltas = head.deltas.iter().map(|delta| &delta.pack);
-    head.packs.iter().chain(deltas).map(|pack| pack.id)
+    head.all_packs().map(|pack| pack.id)
 }

@@ -78,11 +78,8 @@ pub fn verify_packs(store: &Store, heads: &[Head], only: &HashSet<PackId>) -> Ve
 /// Every pack that the heads name, once.
 fn packs_of(heads: &[Head]) -> BTreeMap<PackId, PackRef> {
     let mut packs = BTreeMap::new();
-    for head in heads {
-        let deltas = head.deltas.iter().map(|delta| &delta.pack);
-        for pack in head.packs.iter().chain(deltas) {
-            packs.entry(pack.id).or_insert_with(|| pack.clone());
-        }
+    for pack in heads.iter().flat_map(Head::all_packs) {
+        packs.entry(pack.id).or_insert_with(|| pack.clone());
     }
     packs
 }

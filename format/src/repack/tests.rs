@@ -196,7 +196,7 @@ fn a_correction_takes_the_place_of_a_guess() {
 fn recipes_that_lead_astray_are_refused_with_these_words() {
     let job = Job::of_level(9).unwrap();
     let content = text(5_000);
-    let compressed = |change: fn(&mut Compressed)| {
+    let compressed = |change: &dyn Fn(&mut Compressed)| {
         let (mut items, _) = items(job, &content, MAX_BLOCK);
         if let Item::Block(Block {
             packing: Packing::Compressed(block),
@@ -207,73 +207,50 @@ fn recipes_that_lead_astray_are_refused_with_these_words() {
         }
         refusal(&items, &content)
     };
+    let corrected = |at: u16, [literals, offset, length]: [u32; 3]| {
+        let sequence = Sequence {
+            literals,
+            offset,
+            length,
+        };
+        compressed(&|block| block.corrections = vec![(at, sequence)])
+    };
     let cases = [
         (
-            compressed(|block| block.count = u16::MAX),
+            compressed(&|block| block.count = u16::MAX),
             "a block has fewer sequences than it says",
         ),
         (
-            compressed(|block| {
-                let literals = u32::MAX;
-                let (offset, length) = (4, 3);
-                block.corrections = vec![(
-                    0,
-                    Sequence {
-                        literals,
-                        offset,
-                        length,
-                    },
-                )];
-            }),
+            corrected(0, [u32::MAX, 4, 3]),
             "a sequence leads out of its block",
         ),
+        (corrected(0, [0, 0, 3]), "a sequence leads out of its block"),
         (
-            compressed(|block| {
-                let (literals, offset, length) = (0, 0, 3);
-                block.corrections = vec![(
-                    0,
-                    Sequence {
-                        literals,
-                        offset,
-                        length,
-                    },
-                )];
-            }),
-            "a sequence leads out of its block",
-        ),
-        (
-            compressed(|block| {
-                let (literals, offset, length) = (0, 4, 3);
-                block.corrections = vec![(
-                    u16::MAX,
-                    Sequence {
-                        literals,
-                        offset,
-                        length,
-                    },
-                )];
-            }),
+            corrected(u16::MAX, [0, 4, 3]),
             "a correction is of no sequence",
         ),
         (
-            compressed(|block| block.literals = 2),
+            compressed(&|block| block.literals = 2),
             "a table of codes is cut off",
         ),
-        (compressed(|block| block.literals = 3), "codes are missing"),
-        (compressed(|block| block.modes = 0xff), "a table is missing"),
+        (compressed(&|block| block.literals = 3), "codes are missing"),
         (
-            compressed(|block| block.modes = 0x40),
+            compressed(&|block| block.modes = 0xff),
+            "a table is missing",
+        ),
+        (
+            compressed(&|block| block.modes = 0x40),
             "a table has no symbol",
         ),
         (
-            compressed(|block| {
+            compressed(&|block| {
                 block.modes = 0x40;
                 block.tables[0] = vec![0];
             }),
             "an entropy table lacks a symbol",
         ),
         (
-            compressed(|block| {
+            compressed(&|block| {
                 block.modes = 0x80;
                 block.tables[0] = vec![0xff; 9];
             }),
