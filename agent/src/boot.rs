@@ -39,6 +39,7 @@ use crate::thaw::{self, Thawed};
 use disk::{Access, Disk};
 use kernel::Loaded;
 use log::BootLog;
+use modules::Modules;
 use root::Wanted;
 
 /// Where a boot finds and leaves things.
@@ -77,6 +78,17 @@ impl Places {
     fn disk(&self) -> PathBuf {
         self.own().join("disk")
     }
+
+    /// Where the pool's own partition is mounted, if it has one.
+    fn pool_disk(&self) -> PathBuf {
+        self.own().join("pooldisk")
+    }
+
+    /// The words on the kernel command line, as far as they can be read.
+    fn command_line(&self) -> String {
+        let bytes = fs::read(&self.command_line).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).trim().to_owned()
+    }
 }
 
 /// Does what [`boot_with`] says in an initramfs that mounted the root partition at `root`.
@@ -110,7 +122,7 @@ fn boot_with(places: &Places, boot_log: &BootLog) -> Result<()> {
     let mut result = boot_from(&disk, places, &config, started);
     if let Ok(Some(kernel)) = result {
         keep_log(boot_log, None, places);
-        kernel.start(&[&places.own().join("pooldisk"), disk.path()]);
+        kernel.start(&[&places.pool_disk(), disk.path()]);
         // It could not.
         config.kernel = Some(String::new());
         result = boot_from(&disk, places, &config, started);
@@ -175,19 +187,23 @@ fn boot_from(
     if candidates.is_empty() {
         return Err(failure.unwrap_or(Error::NoGeneration(path)));
     }
+    let modules = Modules::load_for_roots(Path::new("/"));
     let first = thawed.as_ref().map_or(&candidates[0], |it| &it.generation);
-    if writable && let Some(kernel) = kernel::load(&pool, first, places, config) {
+    if writable && let Some(kernel) = kernel::load(&pool, first, modules.as_ref(), places, config) {
         return Ok(Some(kernel));
     }
     let wanted = Wanted {
         pool: &pool,
         places,
+        modules: modules.as_ref(),
         session: &config.session,
         following: Following::of(config),
         last: last.filter(|_| writable),
         thawed: thawed.filter(|_| !in_memory),
     };
-    let counted = writable.then(|| trial::begin(&pool, config)).flatten();
+    let counted = writable
+        .then(|| trial::begin(&pool, &state, config))
+        .flatten();
     let generation = root::assemble(&wanted, &candidates)?;
     if let Some(counted) = counted {
         counted.go_on(generation, places);
@@ -212,11 +228,7 @@ fn make_read_only(disks: &[&Path]) {
     info!(
         "the session is in memory: the disk is read-only, and so are kept folders; kept files change for this boot alone"
     );
-    for disk in disks.iter().filter(|disk| mount::is_writable(disk)) {
-        if let Err(error) = mount::remount_read_only(disk) {
-            warn!("{} can not be made read-only: {error}", disk.display());
-        }
-    }
+    disk::make_read_only(disks);
 }
 
 /// The top of the file system that the pool is on.
@@ -224,7 +236,7 @@ fn pool_home(disk: &Disk, places: &Places, config: &Config) -> Result<PathBuf> {
     let Some(device) = &config.pool_device else {
         return Ok(disk.path().into());
     };
-    let at = places.own().join("pooldisk");
+    let at = places.pool_disk();
     // Mounted by an earlier try of this boot.
     if !mount::is_mount_point(&at) {
         pool_disk::mount_pool_disk(device, &at)?;

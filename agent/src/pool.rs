@@ -319,6 +319,19 @@ pub fn create_new(path: &Path) -> io::Result<File> {
     }
 }
 
+/// Replaces a small file, for root's eyes only, by one rename. When this returns the new one is on disk; until then the old one is.
+pub fn replace(path: &Path, content: &str) -> Result<()> {
+    let new = path.with_extension("new");
+    let write = || -> io::Result<()> {
+        let mut file = create_new(&new)?;
+        file.write_all(content.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        File::open(path.parent().unwrap_or(path))?.sync_all()
+    };
+    write().map_err(Error::system("can not write", path))
+}
+
 /// The paths of all that is in a folder, in no order.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let read =

@@ -5,6 +5,7 @@
 //! and no program can. So one `stat` tells whether a file has to be looked at, and of a folder, whether anything below has.
 
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,12 @@ use crate::place;
 use crate::pool::Pool;
 use crate::session::Session;
 use crate::state::Generation;
+
+/// The release of the kernel.
+pub fn kernel() -> io::Result<String> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    Ok(release.trim().to_owned())
+}
 
 /// A mount, as `/proc/self/mountinfo` tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]

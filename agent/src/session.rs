@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::error::{Error, Result};
-use crate::pool::{Pool, create_new, list, make_dir, make_own_dir, remove_any};
+use crate::pool::{Pool, create_new, list, make_dir, make_own_dir, remove_any, replace};
 use crate::state::Generation;
 use crate::sys::xattr;
 use crate::thaw;
@@ -135,15 +135,8 @@ impl Session {
     /// Notes that all is in it that goes on from the session `old`, and that it goes on itself. The note is on disk when this returns; what it
     /// speaks of must be there before.
     pub fn note_follows(&self, old: Option<&Session>) -> Result<()> {
-        let (path, new) = (self.root.join(FOLLOWS), self.root.join("follows.new"));
-        let write = || {
-            let mut file = create_new(&new)?;
-            file.write_all(old.map_or(String::new(), Session::name).as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
-            fs::File::open(&self.root)?.sync_all()
-        };
-        write().map_err(Error::system("can not write", &path))
+        let name = old.map_or(String::new(), Session::name);
+        replace(&self.root.join(FOLLOWS), &name)
     }
 
     /// The name of the session that went on in this one, if one did.

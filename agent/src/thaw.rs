@@ -1,8 +1,8 @@
 //! A clone that is thawed: its session goes on for a number of boots, over the very same generation and image, and no new generation
 //! is taken meanwhile.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::PathBuf;
 
 use log::{info, warn};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::keep;
 use crate::manifest::has_id;
 use crate::policy;
-use crate::pool::{Lock, Pool, create_new};
+use crate::pool::{Lock, Pool, replace};
 use crate::running;
 use crate::session::Session;
 use crate::state::Generation;
@@ -46,15 +46,7 @@ pub fn boots_left(pool: &Pool) -> Option<u32> {
 }
 
 fn write(pool: &Pool, thaw: &Thaw) -> Result<()> {
-    let (path, new) = (path(pool), pool.root().join("thaw.new"));
-    let write = || -> io::Result<()> {
-        let mut file = create_new(&new)?;
-        writeln!(file, "{} {}", thaw.boots, thaw.session)?;
-        file.sync_all()?;
-        fs::rename(&new, &path)?;
-        File::open(pool.root())?.sync_all()
-    };
-    write().map_err(Error::system("can not write", &path))
+    replace(&path(pool), &format!("{} {}\n", thaw.boots, thaw.session))
 }
 
 /// Has the session that runs go on for the next `boots` boots. When this returns it is on disk.

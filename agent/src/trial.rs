@@ -22,11 +22,10 @@ pub fn boots_begun(state: &State) -> Option<u32> {
 
 /// Goes back to the previous generation where the current one is on trial and began this many boots. Gives the one that failed and the
 /// one that came back. That one is not on trial, so this happens once.
-pub fn fall_back(pool: &Pool, boots: u32) -> Result<Option<[Generation; 2]>> {
-    let state = pool.state()?;
+pub fn fall_back(pool: &Pool, state: &State, boots: u32) -> Result<Option<[Generation; 2]>> {
     let failed = state
         .current
-        .filter(|_| boots_begun(&state).is_some_and(|begun| begun >= boots));
+        .filter(|_| boots_begun(state).is_some_and(|begun| begun >= boots));
     let Some(failed) = failed else {
         return Ok(None);
     };
@@ -35,20 +34,17 @@ pub fn fall_back(pool: &Pool, boots: u32) -> Result<Option<[Generation; 2]>> {
 }
 
 /// Counts this boot where the current generation is on trial; gives its number, from 1 on. When this returns it is on disk.
-pub fn begin(pool: &Pool) -> Result<Option<u32>> {
-    let state = pool.state()?;
-    let Some(begun) = boots_begun(&state) else {
+pub fn begin(pool: &Pool, state: &State) -> Result<Option<u32>> {
+    if boots_begun(state).is_none() {
         return Ok(None);
-    };
-    write(pool, &pool.lock()?, state, begun + 2)?;
-    Ok(Some(begun + 1))
+    }
+    write(pool, &pool.lock()?, state, state.trial.saturating_add(1))?;
+    Ok(Some(state.trial))
 }
 
-/// Takes back what [`begin`] counted: another generation boots.
-pub fn take_back(pool: &Pool) -> Result<()> {
-    let state = pool.state()?;
-    let trial = state.trial.saturating_sub(1).max(1);
-    write(pool, &pool.lock()?, state, trial)
+/// Takes back what [`begin`] made of the record `before`: another generation boots.
+pub fn take_back(pool: &Pool, before: &State) -> Result<()> {
+    write(pool, &pool.lock()?, before, before.trial)
 }
 
 /// Ends the trial of the generation that runs, if it is the current one. Whether it was on trial. When this returns it is on disk. Waits for
@@ -59,10 +55,11 @@ pub fn prove(pool: &Pool, running: &Generation) -> Result<bool> {
     if state.current != Some(*running) || state.trial == 0 {
         return Ok(false);
     }
-    write(pool, &lock, state, 0).map(|()| true)
+    write(pool, &lock, &state, 0).map(|()| true)
 }
 
-fn write(pool: &Pool, _: &Lock, state: State, trial: u32) -> Result<()> {
+fn write(pool: &Pool, _: &Lock, state: &State, trial: u32) -> Result<()> {
+    let state = state.clone();
     pool.write_state(&State { trial, ..state })
 }
 
@@ -109,17 +106,18 @@ mod tests {
     fn a_generation_that_began_as_many_boots_as_it_may_makes_room_for_the_one_before_once() {
         let folder = tempfile::tempdir().unwrap();
         let pool = pool(&folder);
+        let state = || pool.state().unwrap();
         for boot in 1..=3 {
-            assert_eq!(fall_back(&pool, 3).unwrap(), None);
-            assert_eq!(begin(&pool).unwrap(), Some(boot));
+            assert_eq!(fall_back(&pool, &state(), 3).unwrap(), None);
+            assert_eq!(begin(&pool, &state()).unwrap(), Some(boot));
         }
-        let went = fall_back(&pool, 3).unwrap();
+        let went = fall_back(&pool, &state(), 3).unwrap();
         assert_eq!(went, Some([generation(5), generation(4)]));
-        let state = pool.state().unwrap();
+        let state = state();
         assert_eq!(state.current, Some(generation(4)));
         assert_eq!((state.refused, state.trial), (Some(5), 0));
-        assert_eq!(begin(&pool).unwrap(), None, "it has proved itself");
-        assert_eq!(fall_back(&pool, 1).unwrap(), None);
+        assert_eq!(begin(&pool, &state).unwrap(), None, "it has proved itself");
+        assert_eq!(fall_back(&pool, &state, 1).unwrap(), None);
         assert_eq!(pool.state().unwrap(), state);
     }
 
@@ -127,7 +125,7 @@ mod tests {
     fn a_generation_that_proved_itself_is_not_counted_any_more() {
         let folder = tempfile::tempdir().unwrap();
         let pool = pool(&folder);
-        begin(&pool).unwrap();
+        begin(&pool, &pool.state().unwrap()).unwrap();
         assert!(!prove(&pool, &generation(4)).unwrap(), "another one runs");
         assert_eq!(boots_begun(&pool.state().unwrap()), Some(1));
         assert!(prove(&pool, &generation(5)).unwrap());
@@ -135,15 +133,16 @@ mod tests {
             !prove(&pool, &generation(5)).unwrap(),
             "it was proved before"
         );
-        assert_eq!(begin(&pool).unwrap(), None);
+        assert_eq!(begin(&pool, &pool.state().unwrap()).unwrap(), None);
     }
 
     #[test]
     fn a_boot_that_another_generation_took_over_does_not_count() {
         let folder = tempfile::tempdir().unwrap();
         let pool = pool(&folder);
-        begin(&pool).unwrap();
-        take_back(&pool).unwrap();
+        let before = pool.state().unwrap();
+        begin(&pool, &before).unwrap();
+        take_back(&pool, &before).unwrap();
         assert_eq!(pool.state().unwrap().trial, 1);
     }
 
@@ -157,7 +156,7 @@ mod tests {
             ..pool.state().unwrap()
         };
         pool.write_state(&first).unwrap();
-        assert_eq!(begin(&pool).unwrap(), None);
-        assert_eq!(fall_back(&pool, 3).unwrap(), None);
+        assert_eq!(begin(&pool, &first).unwrap(), None);
+        assert_eq!(fall_back(&pool, &first, 3).unwrap(), None);
     }
 }

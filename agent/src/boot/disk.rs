@@ -63,6 +63,18 @@ impl Disk {
     }
 }
 
+/// Makes those that are writable read-only, and gives them.
+pub fn make_read_only<'a>(disks: &[&'a Path]) -> Vec<&'a Path> {
+    let mut writable = disks.to_vec();
+    writable.retain(|disk| mount::is_writable(disk));
+    for disk in &writable {
+        if let Err(error) = mount::remount_read_only(disk) {
+            warn!("{} can not be made read-only: {error}", disk.display());
+        }
+    }
+    writable
+}
+
 /// Moves a mount; where mounts spread to other namespaces, the one that holds `from` must stop that first.
 fn move_mount(from: &Path, to: &Path) -> Result<(), Errno> {
     match mount::move_mount(from, to) {

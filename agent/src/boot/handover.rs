@@ -79,11 +79,11 @@ pub fn write_units(run: &Path, pool: &Path, config: &Config) -> Result<()> {
             make_folder(&folder)?;
             fs::write(folder.join("stays.conf"), DISK_STAYS)?;
         }
-        fs::write(
-            units.join("reclone-prune.service"),
-            prune_unit(run, pool, config),
-        )?;
-        want(&units, "reclone-prune.service")
+        add(
+            &units,
+            "reclone-prune.service",
+            &prune_unit(run, pool, config),
+        )
     };
     write().map_err(Error::system("can not write units to", &units))
 }
@@ -95,8 +95,7 @@ pub fn write_trial(run: &Path, time: Duration) -> Result<()> {
     let write = || -> io::Result<()> {
         make_folder(&units)?;
         fs::write(run.join("reclone/trial"), "")?;
-        fs::write(units.join("reclone-good.service"), good_unit(run, time))?;
-        want(&units, "reclone-good.service")
+        add(&units, "reclone-good.service", &good_unit(run, time))
     };
     write().map_err(Error::system("can not write units to", &units))
 }
@@ -131,8 +130,7 @@ pub fn sync_later(run: &Path, copy: &Path, config: &Path) -> Result<()> {
             units.join("reclone-sync.service"),
             sync_unit(run, copy, config),
         )?;
-        fs::write(units.join("reclone-sync.timer"), SYNC_TIMER)?;
-        want(&units, "reclone-sync.timer")
+        add(&units, "reclone-sync.timer", SYNC_TIMER)
     };
     write().map_err(Error::system("can not write units to", &units))
 }
@@ -141,8 +139,9 @@ fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(path)
 }
 
-/// Has a unit started with the system.
-fn want(units: &Path, name: &str) -> io::Result<()> {
+/// Writes a unit and has it started with the system.
+fn add(units: &Path, name: &str, text: &str) -> io::Result<()> {
+    fs::write(units.join(name), text)?;
     let wanted = units.join("multi-user.target.wants");
     make_folder(&wanted)?;
     replace_link(&Path::new("..").join(name), &wanted.join(name))

@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 use std::fs::{self, File};
-use std::io::{self, Seek, Write};
+use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 
 use log::{info, warn};
@@ -15,10 +15,11 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use crate::assemble;
 use crate::boot::Places;
 use crate::boot::cpio::Archive;
+use crate::boot::disk::make_read_only;
 use crate::boot::modules::Modules;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::pool::Pool;
+use crate::pool::{Pool, replace};
 use crate::state::Generation;
 use crate::sys::{kexec, mount};
 
@@ -35,6 +36,7 @@ pub struct Loaded {
 pub fn load(
     pool: &Pool,
     generation: &Generation,
+    running: Option<&Modules>,
     places: &Places,
     config: &Config,
 ) -> Option<Loaded> {
@@ -44,7 +46,8 @@ pub fn load(
         forget(&note);
         return None;
     }
-    let running = Modules::of_running_kernel(Path::new("/"))?;
+    // One that needs none, or whose initramfs has none, does with any generation.
+    let running = running?;
     let look = places.own().join("look");
     let found = look_into(pool, generation, &look, |root| {
         if running.are_in(root) {
@@ -71,7 +74,7 @@ pub fn load(
     });
     let loaded = found.and_then(|release| match release {
         Some(release) => {
-            write_note(&note, generation)?;
+            replace(&note, &format!("{}\n", generation.manifest))?;
             Ok(Some(Loaded { release, note }))
         }
         None => Ok(None),
@@ -85,15 +88,7 @@ pub fn load(
 impl Loaded {
     /// Starts it. `disks` are read-only then, and clean. Returns only where it can not; then they are writable again.
     pub fn start(self, disks: &[&Path]) {
-        let writable: Vec<_> = disks
-            .iter()
-            .filter(|disk| mount::is_writable(disk))
-            .collect();
-        for disk in &writable {
-            if let Err(error) = mount::remount_read_only(disk) {
-                warn!("{}: {error}", disk.display());
-            }
-        }
+        let writable = make_read_only(disks);
         nix::unistd::sync();
         let Err(error) = kexec::start();
         warn!("the kernel {} can not be started: {error}", self.release);
@@ -124,21 +119,15 @@ fn look_into<T>(
 /// Reads kernel and initramfs of this release, and has the configuration of this initramfs come behind the other: that is the model's, and this
 /// is what the clone was told.
 fn load_from(root: &Path, release: &str, places: &Places) -> Result<()> {
-    let open = |name: String| {
-        let path = root.join("boot").join(name);
-        File::open(&path).map_err(Error::system("can not open", &path))
-    };
-    let kernel = open(format!("vmlinuz-{release}"))?;
-    let mut initramfs = open(format!("initrd.img-{release}"))?;
+    let open = |path: &Path| File::open(path).map_err(Error::system("can not open", path));
+    let path = root.join(format!("boot/vmlinuz-{release}"));
+    let kernel = open(&path)?;
+    let mut initramfs = open(&root.join(format!("boot/initrd.img-{release}")))?;
     let configuration = places.config.parent().unwrap_or(Path::new("/"));
     let whole = with_configuration(&mut initramfs, configuration)
         .map_err(Error::system("can not copy the initramfs behind", root))?;
-    let words = fs::read_to_string(&places.command_line).unwrap_or_default();
-    let words = format!("{} {WORD}={release}", words.trim());
-    kexec::load(&kernel, &whole, &words).map_err(Error::system(
-        "the running kernel refuses",
-        &root.join("boot").join(format!("vmlinuz-{release}")),
-    ))
+    let words = format!("{} {WORD}={release}", places.command_line());
+    kexec::load(&kernel, &whole, &words).map_err(Error::system("the running kernel refuses", &path))
 }
 
 /// An initramfs in memory, with the files of a folder behind it, which will be in the same folder.
@@ -162,7 +151,6 @@ fn with_configuration(initramfs: &mut File, folder: &Path) -> io::Result<File> {
         }
     }
     archive.finish()?;
-    whole.flush()?;
     whole.rewind()?;
     Ok(whole)
 }
@@ -191,17 +179,6 @@ fn by_version(a: &str, b: &str) -> Ordering {
         parts.map(part).collect()
     };
     key(a).cmp(&key(b))
-}
-
-/// When this returns the note is on disk.
-fn write_note(note: &Path, generation: &Generation) -> Result<()> {
-    let write = || -> io::Result<()> {
-        let mut file = File::create(note)?;
-        writeln!(file, "{}", generation.manifest)?;
-        file.sync_all()?;
-        File::open(note.parent().unwrap_or(note))?.sync_all()
-    };
-    write().map_err(Error::system("can not write", note))
 }
 
 fn forget(note: &Path) {

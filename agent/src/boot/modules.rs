@@ -11,6 +11,8 @@ use log::debug;
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
+use crate::running;
+
 /// With their parameters. `loop` makes eight devices at its start if it is not told otherwise, and udev looks at each.
 const WANTED: [(&str, &CStr); 3] = [("loop", c"max_loop=0"), ("erofs", c""), ("overlay", c"")];
 /// `MODULE_INIT_COMPRESSED_FILE` of Linux `include/uapi/linux/module.h`.
@@ -31,9 +33,15 @@ impl Modules {
 
     /// None where the system at `root`, the initramfs, has none either: such a kernel needs none.
     pub fn of_running_kernel(root: &Path) -> Option<Modules> {
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
-        let modules = Modules::of(release.trim());
+        let modules = Modules::of(&running::kernel().ok()?);
         modules.are_in(root).then_some(modules)
+    }
+
+    /// The same, with those loaded that a root is made with.
+    pub fn load_for_roots(root: &Path) -> Option<Modules> {
+        let modules = Modules::of_running_kernel(root)?;
+        modules.load(&WANTED, root);
+        Some(modules)
     }
 
     /// That kernel's release.
@@ -53,13 +61,8 @@ impl Modules {
         folders.find(|folder| folder.join("modules.dep").exists())
     }
 
-    /// Loads those of the system at `root` that a root is made with and that are not loaded yet.
-    pub fn load(&self, root: &Path) {
-        self.load_these(&WANTED, root);
-    }
-
     /// Loads these modules of the system at `root`, with their parameters, where they are not loaded yet.
-    pub fn load_these(&self, wanted: &[(&str, &CStr)], root: &Path) {
+    pub fn load(&self, wanted: &[(&str, &CStr)], root: &Path) {
         let loaded = Path::new("/sys/module");
         let Some(folder) = self.folder_in(root) else {
             return;

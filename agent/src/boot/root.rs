@@ -1,7 +1,6 @@
 //! Which generation becomes the root: the first that can be assembled and has an init and the running kernel's modules.
 
 use std::fs;
-use std::path::Path;
 
 use log::warn;
 use reclone_format::Policy;
@@ -27,6 +26,8 @@ pub struct Wanted<'a> {
     pub pool: &'a Pool,
     /// Where things are.
     pub places: &'a Places,
+    /// The modules of the running kernel, if it needs any.
+    pub modules: Option<&'a Modules>,
     /// Where to write.
     pub session: &'a SessionPlace,
     /// What goes on from the last session.
@@ -48,14 +49,9 @@ struct Mounted {
 /// the modules of the running kernel is taken only when none has them: it would not come up, or without network or graphics.
 pub fn assemble(wanted: &Wanted, candidates: &[Generation]) -> Result<Generation> {
     let (pool, root) = (wanted.pool, &wanted.places.root);
-    let initramfs = Path::new("/");
-    let modules = Modules::of_running_kernel(initramfs);
-    if let Some(modules) = &modules {
-        modules.load(initramfs);
-    }
     let mounted = match wanted.resume() {
         Some(mounted) => mounted,
-        None => wanted.go_on(wanted.mount_best(candidates, modules.as_ref())?)?,
+        None => wanted.go_on(wanted.mount_best(candidates)?)?,
     };
     if mount::is_writable(pool.root()) {
         keep::folders::adopt(pool, &mounted.policy, &wanted.places.disk(), root);
@@ -64,16 +60,18 @@ pub fn assemble(wanted: &Wanted, candidates: &[Generation]) -> Result<Generation
     Ok(mounted.generation)
 }
 
-/// What the root at `root` needs to come up and does not have.
-fn lack(root: &Path, modules: Option<&Modules>, command_line: &str) -> Option<String> {
-    if !init::is_there(root, command_line) {
-        return Some("what is to run first: its init".into());
-    }
-    let missing = modules.filter(|modules| !modules.are_in(root));
-    missing.map(|modules| format!("the modules of the running kernel {}", modules.release()))
-}
-
 impl Wanted<'_> {
+    /// What the mounted root needs to come up and does not have.
+    fn lack(&self) -> Option<String> {
+        let root = &self.places.root;
+        if !init::is_there(root, &self.places.command_line()) {
+            return Some("what is to run first: its init".into());
+        }
+        let missing = self.modules.filter(|modules| !modules.are_in(root))?;
+        let release = missing.release();
+        Some(format!("the modules of the running kernel {release}"))
+    }
+
     /// Mounts the session of a thawed clone once more over its generation; nothing where there is none or it can not be mounted.
     fn resume(&self) -> Option<Mounted> {
         let thawed = self.thawed.as_ref()?;
@@ -86,9 +84,8 @@ impl Wanted<'_> {
     }
 
     /// Mounts the first that will do.
-    fn mount_best(&self, candidates: &[Generation], modules: Option<&Modules>) -> Result<Mounted> {
+    fn mount_best(&self, candidates: &[Generation]) -> Result<Mounted> {
         let (pool, root) = (self.pool, &self.places.root);
-        let command_line = fs::read_to_string(&self.places.command_line).unwrap_or_default();
         let mut without = None;
         let mut failure = Error::NoGeneration(pool.root().into());
         for generation in candidates {
@@ -101,7 +98,7 @@ impl Wanted<'_> {
                     failure = error;
                 }
                 Ok(mounted) => {
-                    let Some(lack) = lack(root, modules, &command_line) else {
+                    let Some(lack) = self.lack() else {
                         return Ok(mounted);
                     };
                     warn!("generation {} lacks {lack}", generation.number);

@@ -1,5 +1,6 @@
 //! A boot of a generation that is on trial: counted before anything of it is used, and watched until it proves itself.
 
+use std::ffi::CStr;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -13,12 +14,12 @@ use crate::boot::modules::Modules;
 use crate::config::{Config, Mode, SessionPlace};
 use crate::good::{PANIC, PANIC_TIME};
 use crate::pool::Pool;
-use crate::state::Generation;
+use crate::state::{Generation, State};
 use crate::sys::watchdog;
 use crate::trial;
 
 /// A watchdog that comes with every kernel; machines that have one of their own load its driver later.
-const SOFT: [(&str, &std::ffi::CStr); 1] = [("softdog", c"")];
+const SOFT: [(&str, &CStr); 1] = [("softdog", c"")];
 /// How much longer than the unit of the running system the watchdog waits: that one ends things in order.
 const GRACE: Duration = Duration::from_secs(120);
 
@@ -26,8 +27,9 @@ const GRACE: Duration = Duration::from_secs(120);
 #[derive(Clone, Copy, Debug)]
 pub struct Counted<'a> {
     pool: &'a Pool,
+    /// The record without this boot.
+    before: &'a State,
     config: &'a Config,
-    on_trial: Generation,
     boot: u32,
 }
 
@@ -40,10 +42,10 @@ fn counts(config: &Config) -> bool {
 /// Leaves a generation whose trial has failed for the one before.
 pub fn fall_back(pool: &Pool, config: &Config) {
     // Whoever needs a record that can not be read says so.
-    if !counts(config) || pool.state().is_err() {
+    let Some(state) = pool.state().ok().filter(|_| counts(config)) else {
         return;
-    }
-    match trial::fall_back(pool, config.trial_boots) {
+    };
+    match trial::fall_back(pool, &state, config.trial_boots) {
         Ok(None) => {}
         Ok(Some([failed, back])) => warn!(
             "generation {} began {} boots and none came to a good end: back to generation {}, until the store has a newer one",
@@ -54,16 +56,18 @@ pub fn fall_back(pool: &Pool, config: &Config) {
 }
 
 /// Counts this boot if the current generation is on trial. A failure costs the count, not the boot.
-pub fn begin<'a>(pool: &'a Pool, config: &'a Config) -> Option<Counted<'a>> {
-    let on_trial = pool.state().ok()?.current.filter(|_| counts(config))?;
-    let boot = trial::begin(pool).unwrap_or_else(|error| {
+pub fn begin<'a>(pool: &'a Pool, state: &'a State, config: &'a Config) -> Option<Counted<'a>> {
+    if !counts(config) {
+        return None;
+    }
+    let boot = trial::begin(pool, state).unwrap_or_else(|error| {
         warn!("{error}: this boot does not count");
         None
     });
     boot.map(|boot| Counted {
         pool,
+        before: state,
         config,
-        on_trial,
         boot,
     })
 }
@@ -71,13 +75,12 @@ pub fn begin<'a>(pool: &'a Pool, config: &'a Config) -> Option<Counted<'a>> {
 impl Counted<'_> {
     /// Watches over this boot of `mounted`, or takes the count back where that is another generation or nobody would tell of its good end.
     pub fn go_on(self, mounted: Generation, places: &Places) {
-        let command_line = fs::read_to_string(&places.command_line).unwrap_or_default();
-        let is_this = mounted == self.on_trial;
-        if !is_this || !init::reports(&places.root, &command_line) {
+        let is_this = self.before.current == Some(mounted);
+        if !is_this || !init::reports(&places.root, &places.command_line()) {
             if is_this {
                 info!("nobody here would tell of a good boot: this one does not count");
             }
-            if let Err(error) = trial::take_back(self.pool) {
+            if let Err(error) = trial::take_back(self.pool, self.before) {
                 warn!("{error}");
             }
             return;
@@ -93,8 +96,7 @@ impl Counted<'_> {
     /// Has the machine start again where this boot does not come to its good end, however it fails.
     fn watch(self, places: &Places) {
         let time = self.config.trial_timeout;
-        let written = handover::write_trial(&places.run, time);
-        if let Err(error) = written {
+        if let Err(error) = handover::write_trial(&places.run, time) {
             // Nobody would stop what is started below.
             warn!("{error}: this boot is not watched");
             return;
@@ -108,7 +110,7 @@ impl Counted<'_> {
         if !device.exists()
             && let Some(modules) = Modules::of_running_kernel(&places.root)
         {
-            modules.load_these(&SOFT, &places.root);
+            modules.load(&SOFT, &places.root);
         }
         if let Err(error) = watchdog::start(device, time + GRACE) {
             info!("{}: {error}: a hang is not noticed", device.display());

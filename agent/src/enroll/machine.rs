@@ -59,9 +59,3 @@ pub fn secure_boot() -> &'static str {
         Err(_) => "no UEFI",
     }
 }
-
-/// The release of the running kernel.
-pub fn kernel() -> String {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    release.trim().to_owned()
-}

@@ -14,6 +14,7 @@ use crate::follow::Follow;
 use crate::keep::folders;
 use crate::pool::{Pool, remove_dir};
 use crate::preview::{Preview, PreviewOptions, preview};
+use crate::running;
 
 /// How long the store may take to answer, in seconds.
 const PATIENCE: u64 = 60;
@@ -41,7 +42,7 @@ pub fn run_enroll(options: &cli::Enroll) -> Result<()> {
         paths: false,
     };
     let coming = preview(&pool, &*follow.store, &look)?;
-    let kernel = machine::kernel();
+    let kernel = running::kernel().unwrap_or_default();
     print!("model:   {}\n{}", coming.model, coming.text());
     println!(
         "machine: Linux {kernel}, {}, {}, pool on {kind}",
