@@ -65,7 +65,8 @@ pub fn load(
             return Ok(None);
         }
         let Some(release) = newest(root) else {
-            warn!("{without}, and none of its own with modules and an initramfs");
+            // The warning is for assemble, which leaves it for the previous one.
+            info!("{without}, and none of its own with modules and an initramfs");
             return Ok(None);
         };
         info!("{without}: starting its own, {release}");
