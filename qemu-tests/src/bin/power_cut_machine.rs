@@ -16,7 +16,8 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use qemu_tests::power_cut::steps::{
-    DAMAGE, DAMAGE_AT, DISK, MARK, MARKS, OBJECT, OWN, ROOT, SEEDED, STEPS, STORES, Step, unmount,
+    DAMAGE, DAMAGE_AT, DISK, GOES_ON, MARK, MARKS, OBJECT, OWN, RESTORED, ROOT, SEEDED, STEPS,
+    STORES, Step, unmount,
 };
 
 const AGENT: &str = "/usr/sbin/reclone";
@@ -97,6 +98,7 @@ impl Machine {
         match step {
             Step::Boot(store) => self.boot(store),
             Step::Session(name) => write_as_users_do(name),
+            Step::Restore => self.restore(),
             Step::Halt => halt(),
             Step::Rollback => succeed(self.agent("rollback").args(pool)),
             Step::Sync(number) => succeed(self.agent("sync").args(pool).args(from(number))),
@@ -131,6 +133,13 @@ impl Machine {
             &self.words["options"],
         );
         succeed(self.agent("boot").args(["--root", ROOT]));
+    }
+
+    fn restore(&self) {
+        let place = format!("{DISK}/{RESTORED}");
+        fs::create_dir(&place).unwrap();
+        let mut agent = self.agent("restore");
+        succeed(agent.args(["--pool", POOL, "--to", &place, "/"]));
     }
 
     /// Writes the number of the step and the machine's id past all caches and without a sync: when this returns, the recording
@@ -181,8 +190,9 @@ fn succeed(command: &mut Command) {
 
 /// New files, and one that stays the machine's own; none is synced.
 fn write_as_users_do(name: &str) {
-    fs::write(format!("{ROOT}/etc/hostname"), name).unwrap();
+    fs::write(format!("{ROOT}/etc/hostname"), format!("{name}\n")).unwrap();
     fs::write(format!("{ROOT}/srv/drift"), vec![7; 100_000]).unwrap();
+    fs::write(format!("{ROOT}/{GOES_ON}/{name}"), name).unwrap();
 }
 
 fn damage() {

@@ -78,10 +78,8 @@ fn bite() -> io::Result<bool> {
         .ok_or_else(|| Error::other("AGENT names no agent with the feature `crash-points`"))?
         .into();
     let wanted = env::var("OMIT").unwrap_or_default();
-    // No session goes on in what is recorded.
     let barriers: Vec<Barrier> = Barrier::ALL
         .into_iter()
-        .filter(|barrier| *barrier != Barrier::Carried)
         .filter(|barrier| wanted.is_empty() || barrier.name() == wanted)
         .collect();
     let (workshop, stores, recorder) = power_cut::prepare()?;

@@ -12,8 +12,8 @@ use reclone::state::State;
 
 use super::record::Kind;
 use super::steps::{
-    After, BEFORE, DAMAGED, DISK, FIRST_POLICY, NEWEST, OWN, OWN_TEXT, ROOT, SEEDED, STEPS, STORES,
-    unmount,
+    After, BEFORE, DAMAGED, DISK, FIRST_POLICY, GOES_ON, NEWEST, OWN, OWN_TEXT, RESTORED, ROOT,
+    SEEDED, STEPS, STORES, unmount,
 };
 use super::stores::{Stores, Tree, seen};
 use super::write_log::Epoch;
@@ -98,12 +98,28 @@ fn next_boot(promise: &Promise, stores: &Stores) -> Result<String, String> {
     same(stores.tree(current), &seen(Path::new(ROOT)), damaged)?;
     let own = |file: &str| fs::read_to_string(format!("{ROOT}/etc/{file}")).unwrap_or_default();
     let name = own("hostname");
-    if !promise.before.names.contains(&&*name) && !promise.after.names.contains(&&*name) {
+    let names = [promise.before.names, promise.after.names].concat();
+    if !names
+        .iter()
+        .any(|wanted| name.strip_suffix('\n') == Some(wanted))
+    {
         return Err(format!("the machine's name is {name:?}"));
     }
     let kept = fs::read_to_string(format!("{ROOT}/{OWN}/file")).unwrap_or_default();
     if current >= FIRST_POLICY && kept != OWN_TEXT {
         return Err(format!("what was kept is {kept:?}"));
+    }
+    for session in promise.before.goes_on {
+        let path = format!("{ROOT}/{GOES_ON}/{session}");
+        let found = fs::read_to_string(&path).unwrap_or_default();
+        if current >= FIRST_POLICY && found != *session {
+            return Err(format!("{path} is {found:?}"));
+        }
+    }
+    if let Some(generation) = promise.before.restored {
+        let restored = seen(&Path::new(DISK).join(RESTORED));
+        same(stores.tree(generation), &restored, None)
+            .map_err(|wrong| format!("restored: {wrong}"))?;
     }
     let id = own("machine-id");
     if id.len() != 33 || !promise.id.is_empty() && id.trim() != promise.id {

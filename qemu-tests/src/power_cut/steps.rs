@@ -27,6 +27,10 @@ pub const OWN_TEXT: &str = "of the plain system\n";
 pub const FIRST_POLICY: u64 = 2;
 /// A folder that the model seeds.
 pub const SEEDED: &str = "seeded";
+/// A folder in which what sessions change goes on. Each writes a file with its own name, and that name in it.
+pub const GOES_ON: &str = "goes-on";
+/// A folder of the disk, beside the plain system's, into which a whole generation is restored.
+pub const RESTORED: &str = "restored";
 /// The file of the third generation that gets damaged, and is not in the fourth.
 pub const DAMAGED: &str = "srv/third";
 /// What is written into its object then.
@@ -59,6 +63,8 @@ pub enum Step {
     Boot(u64),
     /// Somebody writes files and gives the machine this name, and syncs nothing.
     Session(&'static str),
+    /// `reclone restore` of everything into [`RESTORED`].
+    Restore,
     /// The system is shut down.
     Halt,
     /// `reclone rollback`.
@@ -84,39 +90,76 @@ pub struct After {
     pub newest: u64,
     /// The machine's names that may be the kept one.
     pub names: &'static [&'static str],
+    /// The sessions whose files in [`GOES_ON`] are there, whole.
+    pub goes_on: &'static [&'static str],
+    /// The generation that [`RESTORED`] is, if any.
+    pub restored: Option<u64>,
     /// Whether [`DAMAGED`] may be damaged.
     pub damaged: bool,
 }
 
-const PLAIN: &str = "plain\n";
-const FIRST: &str = "first\n";
-const SECOND: &str = "second\n";
+const PLAIN: &str = "plain";
+const FIRST: &str = "first";
+const SECOND: &str = "second";
+const THIRD: &str = "third";
 
-const fn after(current: u64, newest: u64, names: &'static [&'static str], damaged: bool) -> After {
+const fn after(
+    current: u64,
+    newest: u64,
+    names: &'static [&'static str],
+    goes_on: &'static [&'static str],
+) -> After {
     After {
         current,
         newest,
         names,
-        damaged,
+        goes_on,
+        restored: None,
+        damaged: false,
     }
 }
 
-/// Every step in its order, with what must hold after it.
-pub const STEPS: [(Step, After); 13] = [
-    (Step::Boot(1), after(1, 1, &[PLAIN], false)),
-    (Step::Session(FIRST), after(1, 1, &[PLAIN, FIRST], false)),
-    (Step::Halt, after(1, 1, &[FIRST], false)),
-    (Step::Boot(2), after(2, 2, &[FIRST], false)),
-    (Step::Rollback, after(1, 2, &[FIRST], false)),
-    (Step::Sync(3), after(3, 3, &[FIRST], false)),
-    (Step::Damage, after(3, 3, &[FIRST], true)),
-    (Step::Reset(3), after(3, 3, &[FIRST], false)),
-    (Step::Sync(4), after(4, 4, &[FIRST], false)),
-    (Step::Prune, after(4, 4, &[FIRST], false)),
-    (Step::Boot(4), after(4, 4, &[FIRST], false)),
-    (Step::Session(SECOND), after(4, 4, &[FIRST, SECOND], false)),
-    (Step::Shutdown, after(4, 4, &[SECOND], false)),
+impl After {
+    const fn restored(self) -> After {
+        After {
+            restored: Some(2),
+            ..self
+        }
+    }
+
+    const fn damaged(self) -> After {
+        After {
+            damaged: true,
+            ..self
+        }
+    }
+}
+
+/// Every step in its order, with what must hold after it. What the first session leaves is gone by the second boot, for the first
+/// generation has no policy.
+pub const STEPS: [(Step, After); 18] = [
+    (Step::Boot(1), after(1, 1, &[PLAIN], &[])),
+    (Step::Session(FIRST), after(1, 1, &[PLAIN, FIRST], &[])),
+    (Step::Halt, after(1, 1, &[FIRST], &[])),
+    (Step::Boot(2), after(2, 2, &[FIRST], &[])),
+    (Step::Session(SECOND), after(2, 2, &[FIRST, SECOND], &[])),
+    (Step::Restore, after(2, 2, &[FIRST, SECOND], &[]).restored()),
+    (Step::Halt, after(2, 2, &[SECOND], &[SECOND]).restored()),
+    (Step::Boot(2), after(2, 2, &[SECOND], &[SECOND]).restored()),
+    (Step::Rollback, after(1, 2, &[SECOND], &[SECOND]).restored()),
+    (Step::Sync(3), after(3, 3, &[SECOND], &[SECOND])),
+    (Step::Damage, after(3, 3, &[SECOND], &[SECOND]).damaged()),
+    (Step::Reset(3), after(3, 3, &[SECOND], &[SECOND])),
+    (Step::Sync(4), after(4, 4, &[SECOND], &[SECOND])),
+    (Step::Prune, after(4, 4, &[SECOND], &[SECOND])),
+    (Step::Halt, after(4, 4, &[SECOND], &[SECOND])),
+    (Step::Boot(4), after(4, 4, &[SECOND], &[SECOND])),
+    (
+        Step::Session(THIRD),
+        after(4, 4, &[SECOND, THIRD], &[SECOND]),
+    ),
+    (Step::Shutdown, after(4, 4, &[THIRD], &[SECOND, THIRD])),
 ];
 
 /// What must hold before the first step is done: nothing is there yet.
-pub const BEFORE: After = after(0, 0, &[PLAIN], false);
+pub const BEFORE: After = after(0, 0, &[PLAIN], &[]);

@@ -10,7 +10,9 @@ use std::process::Command;
 use reclone_format::head::split;
 use reclone_format::{Head, object_id_of};
 
-use super::steps::{DAMAGE, DAMAGE_AT, DAMAGED, FIRST_POLICY, NEWEST, OBJECT, OWN, SEEDED};
+use super::steps::{
+    DAMAGE, DAMAGE_AT, DAMAGED, FIRST_POLICY, GOES_ON, NEWEST, OBJECT, OWN, SEEDED,
+};
 use super::tree_compare::{Seen, look};
 use crate::image::run;
 use crate::site::program;
@@ -111,7 +113,8 @@ impl Stores {
 pub fn seen(root: &Path) -> Tree {
     let mut tree = look(root);
     tree.retain(|path, _| {
-        !path.starts_with(OWN) && !OWN_FILES.iter().any(|own| path == Path::new(own))
+        let is_own = path.starts_with(OWN) || path.starts_with(GOES_ON);
+        !is_own && !OWN_FILES.iter().any(|own| path == Path::new(own))
     });
     tree
 }
@@ -134,6 +137,7 @@ fn change(tree: &Path, number: u64) -> io::Result<()> {
             "var/empty",
             OWN,
             SEEDED,
+            GOES_ON,
         ] {
             fs::create_dir_all(tree.join(folder))?;
         }
@@ -154,7 +158,7 @@ fn change(tree: &Path, number: u64) -> io::Result<()> {
     }
     // Not in the first: what adopts a folder syncs, which would hide that what adopts single files did not.
     if number == FIRST_POLICY {
-        let policy = format!("keep /{OWN}\nseed /{SEEDED}\n");
+        let policy = format!("keep /{OWN}\nseed /{SEEDED}\nfollow /{GOES_ON}\n");
         fs::write(tree.join("etc/reclone/policy"), policy)?;
     }
     // A third of the programs is new in each generation, and some come and go.
