@@ -4,88 +4,86 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{Whence, lseek};
 
 /// What is compared and written at a time, in bytes: a page.
 const BLOCK: usize = 4096;
+/// What is read of a file at a time.
+const READ: usize = 256 * BLOCK;
 
-/// A disk.
+type Block = Arc<[u8; BLOCK]>;
+
+/// A disk. Its copies share the blocks that are the same.
 #[derive(Clone)]
 pub struct Image {
-    bytes: Vec<u8>,
-    /// Which blocks were ever written.
-    written: Vec<bool>,
+    size: u64,
+    /// None where nothing was ever written.
+    blocks: Vec<Option<Block>>,
 }
 
 /// What an image had before it was changed.
-pub type Undo = Vec<(usize, Vec<u8>)>;
+pub type Undo = Vec<(usize, Option<Block>)>;
 
 impl Image {
-    /// The first `size` bytes of `file`, without its holes.
+    /// The first `size` bytes of `file`, a multiple of a block's, without its holes.
     pub fn read(file: &File, size: u64) -> io::Result<Image> {
         let mut image = Image {
-            bytes: vec![0; size as usize],
-            written: vec![false; (size as usize).div_ceil(BLOCK)],
+            size,
+            blocks: vec![None; size as usize / BLOCK],
         };
-        for (start, end) in data_of(file, size)? {
-            file.read_exact_at(&mut image.bytes[start..end], start as u64)?;
-            image.written[start / BLOCK..end.div_ceil(BLOCK)].fill(true);
-        }
+        each_block(file, size, |number, block| {
+            image.blocks[number] = Some(Arc::new(*block));
+            Ok(())
+        })?;
         Ok(image)
     }
 
     /// Its size in bytes.
     pub fn size(&self) -> u64 {
-        self.bytes.len() as u64
+        self.size
     }
 
-    /// Writes `data` at `offset`; gives what makes that undone.
-    pub fn write(&mut self, offset: u64, data: &[u8]) -> (usize, Vec<u8>) {
-        let start = offset as usize;
-        let place = start..start + data.len();
-        self.written[start / BLOCK..place.end.div_ceil(BLOCK)].fill(true);
-        let before = self.bytes[place.clone()].to_vec();
-        self.bytes[place].copy_from_slice(data);
-        (start, before)
+    /// Writes `data` at `offset`; what makes that undone comes behind `undo`.
+    pub fn write(&mut self, offset: u64, mut data: &[u8], undo: &mut Undo) {
+        let mut at = offset as usize;
+        while !data.is_empty() {
+            let (number, start) = (at / BLOCK, at % BLOCK);
+            let (piece, rest) = data.split_at(data.len().min(BLOCK - start));
+            let block = &mut self.blocks[number];
+            undo.push((number, block.clone()));
+            let block = block.get_or_insert_with(|| Arc::new([0; BLOCK]));
+            Arc::make_mut(block)[start..start + piece.len()].copy_from_slice(piece);
+            (at, data) = (at + piece.len(), rest);
+        }
     }
 
     /// Takes writes back, the last one first.
     pub fn undo(&mut self, undo: Undo) {
-        for (start, before) in undo.into_iter().rev() {
-            self.bytes[start..start + before.len()].copy_from_slice(&before);
+        for (number, before) in undo.into_iter().rev() {
+            self.blocks[number] = before;
         }
     }
 
     /// Makes `file` the same, whatever it was; writes only what differs. Nobody may have the file mounted.
     pub fn restore(&self, file: &File) -> io::Result<()> {
-        let mut there = vec![false; self.written.len()];
-        let mut block = [0; BLOCK];
-        for (start, end) in data_of(file, self.size())? {
-            let blocks = start / BLOCK..end.div_ceil(BLOCK);
-            there[blocks.clone()].fill(true);
-            for number in blocks {
-                let wanted = self.block(number);
-                file.read_exact_at(&mut block[..wanted.len()], (number * BLOCK) as u64)?;
-                match self.written[number] {
-                    true if block[..wanted.len()] == *wanted => {}
-                    true => file.write_all_at(wanted, (number * BLOCK) as u64)?,
-                    false => punch(file, number)?,
-                }
+        let mut missing: Vec<bool> = self.blocks.iter().map(Option::is_some).collect();
+        each_block(file, self.size, |number, there| {
+            missing[number] = false;
+            match &self.blocks[number] {
+                Some(wanted) if **wanted == *there => Ok(()),
+                Some(wanted) => file.write_all_at(&**wanted, (number * BLOCK) as u64),
+                None => punch(file, number),
             }
-        }
-        for (number, _) in there.iter().enumerate().filter(|(_, there)| !**there) {
-            if self.written[number] {
-                file.write_all_at(self.block(number), (number * BLOCK) as u64)?;
+        })?;
+        for (number, block) in self.blocks.iter().enumerate() {
+            if let Some(block) = block.as_ref().filter(|_| missing[number]) {
+                file.write_all_at(&**block, (number * BLOCK) as u64)?;
             }
         }
         Ok(())
-    }
-
-    fn block(&self, number: usize) -> &[u8] {
-        let start = number * BLOCK;
-        &self.bytes[start..(start + BLOCK).min(self.bytes.len())]
     }
 }
 
@@ -97,6 +95,28 @@ fn punch(file: &File, number: usize) -> io::Result<()> {
         (number * BLOCK) as i64,
         BLOCK as i64,
     )?)
+}
+
+/// Goes through the first `size` bytes that are no holes, a block at a time.
+fn each_block(
+    file: &File,
+    size: u64,
+    mut work: impl FnMut(usize, &[u8; BLOCK]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; READ];
+    for (start, end) in data_of(file, size)? {
+        let (mut at, end) = (start / BLOCK * BLOCK, end.next_multiple_of(BLOCK));
+        while at < end {
+            let part = &mut buffer[..READ.min(end - at)];
+            file.read_exact_at(part, at as u64)?;
+            let (blocks, _) = part.as_chunks::<BLOCK>();
+            for (number, block) in (at / BLOCK..).zip(blocks) {
+                work(number, block)?;
+            }
+            at += part.len();
+        }
+    }
+    Ok(())
 }
 
 /// The parts of the first `size` bytes that are no holes.
