@@ -60,6 +60,11 @@ impl Console {
         }
     }
 
+    /// From now on, the machine may run for so long.
+    pub fn give_time(&mut self, time: Duration) {
+        self.deadline = Instant::now() + time;
+    }
+
     /// Waits until `text` comes, and returns what came before it.
     pub fn expect(&mut self, text: &str) -> io::Result<String> {
         loop {

@@ -55,9 +55,7 @@ impl Tree {
             .arg(tar.trim())
             .arg("--directory")
             .arg(root))?;
-        let tree = Tree {
-            root: root.to_owned(),
-        };
+        let tree = Tree::at(root);
         tree.write(
             "etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf",
             "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --noclear --keep-baud 115200 %I dumb\n",
@@ -68,6 +66,13 @@ impl Tree {
         )?;
         tree.write("etc/hostname", "clone\n")?;
         Ok(tree)
+    }
+
+    /// The one that was created there.
+    pub fn at(root: &Path) -> Tree {
+        Tree {
+            root: root.to_owned(),
+        }
     }
 
     /// Where the tree lies.
