@@ -5,9 +5,13 @@
 //! the pen must not keep a machine from booting: what can not be used is left out and reported as a [`Complaint`].
 //! Nothing here reads a file.
 
+mod offline_store;
+
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
+
+pub use offline_store::OfflineStore;
 
 /// Where the configuration is, in the initramfs and in the running system.
 pub const CONFIG_FILE: &str = "/etc/reclone/reclone.conf";
@@ -66,6 +70,8 @@ pub struct Config {
     pub session: SessionPlace,
     /// The store to follow: a URL or a path.
     pub store: Option<String>,
+    /// A store beside it that may be there at a boot or not.
+    pub offline_store: Option<OfflineStore>,
     /// The model to follow, where a store's key is used for several.
     pub model: Option<String>,
     /// The model's public key.
@@ -125,6 +131,7 @@ impl Default for Config {
             local_newer_wins: false,
             session: SessionPlace::Disk,
             store: None,
+            offline_store: None,
             model: None,
             key: None,
             pool: "reclone".into(),
@@ -244,6 +251,7 @@ impl Config {
             "local-newer-wins" => self.local_newer_wins = one_of(value, ["no", "yes"])?,
             "session" => self.session = session(value)?,
             "store" => self.store = text,
+            "offline-store" => self.offline_store = Some(OfflineStore::parse(value)?),
             "model" => self.model = text,
             "key" if value.starts_with('/') => self.key = Some(Key::File(value.into())),
             "key" => self.key = Some(Key::Text(value.into())),

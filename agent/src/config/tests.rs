@@ -18,7 +18,7 @@ fn command_line(text: &str) -> (Config, Vec<String>) {
 fn every_key_of_the_file_is_read() {
     let (config, complaints) = file(
         "# a clone of room 12\n\
-         store = https://model/store\n model=lab \nkey = /etc/reclone/model.pub\n\n\
+         store = https://model/store\noffline-store = LABEL=RECLONE:/store\n model=lab \nkey = /etc/reclone/model.pub\n\n\
          pool = /var/reclone\r\npool-device=LABEL=pool\ntimeout = 20\nfirst-timeout = 7200\nca = /etc/reclone/ca.pem\n\
          pin = sha256//AAAA=\ntoken-file = /etc/reclone/token\nproxy = http://proxy:3128\n\
          sessions = 5\nsessions-space = 2G\nmode = follow\nlocal-newer-wins = yes\nsession = ram,30%\n\
@@ -33,6 +33,10 @@ fn every_key_of_the_file_is_read() {
             size: Some("30%".into()),
         },
         store: Some("https://model/store".into()),
+        offline_store: Some(OfflineStore {
+            device: "LABEL=RECLONE".into(),
+            folder: "store".into(),
+        }),
         model: Some("lab".into()),
         key: Some(Key::File("/etc/reclone/model.pub".into())),
         pool: "var/reclone".into(),
@@ -50,6 +54,14 @@ fn every_key_of_the_file_is_read() {
         trial_timeout: Duration::from_secs(600),
     };
     assert_eq!(config, expected);
+}
+
+#[test]
+fn a_stick_can_be_named_on_the_command_line() {
+    let (config, complaints) = command_line("reclone.offline-store=\"LABEL=MY STICK:/store\"");
+    assert_eq!(complaints, [""; 0]);
+    let found = config.offline_store.map(|it| it.to_string());
+    assert_eq!(found.as_deref(), Some("LABEL=MY STICK:/store"));
 }
 
 #[test]

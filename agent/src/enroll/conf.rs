@@ -5,7 +5,7 @@ const MARK: &str = "# By `reclone enroll`; `reclone unenroll` takes these lines 
 /// Keys that `reclone enroll` may write.
 const OWN: [&str; 7] = ["store", "key", "model", "ca", "pin", "token-file", "proxy"];
 /// What makes a clone of a machine as well.
-const OTHERS: [&str; 1] = ["pool-device"];
+const OTHERS: [&str; 2] = ["pool-device", "offline-store"];
 
 /// Keys and their values.
 pub type Settings = Vec<(&'static str, String)>;
@@ -59,12 +59,11 @@ mod tests {
         assert_eq!(without(&new), (None, vec![]));
         // Twice is as good as once.
         assert_eq!(with(&new, &settings), new);
-        let old =
-            "# mine\nstore = http://a\nmodel=m\ntimeout = 9\npool-device = LABEL=p\n# key = x\n";
-        let rest = "# mine\ntimeout = 9\npool-device = LABEL=p\n# key = x\n";
+        let old = "# mine\nstore = http://a\nmodel=m\ntimeout = 9\npool-device = LABEL=p\noffline-store=LABEL=s\n# key = x\n";
+        let rest = "# mine\ntimeout = 9\npool-device = LABEL=p\noffline-store=LABEL=s\n# key = x\n";
         assert_eq!(with(old, &settings), format!("{new}{rest}"));
         let (left, lost) = without(&with(old, &settings));
         assert_eq!(left.unwrap(), "# mine\ntimeout = 9\n# key = x\n");
-        assert_eq!(lost, ["pool-device = LABEL=p"]);
+        assert_eq!(lost, ["pool-device = LABEL=p", "offline-store=LABEL=s"]);
     }
 }
