@@ -6,21 +6,24 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use super::{HeadAnswer, Kind, MAX_HEAD, Store, StoreError, Traffic, Validators, is_plain_path};
 
 /// A store at a path.
 pub struct DirStore {
     root: PathBuf,
+    deadline: Option<Instant>,
     requests: AtomicU64,
     bytes: Arc<AtomicU64>,
 }
 
 impl DirStore {
-    /// The store in the folder `root`. Does not look at it yet.
-    pub fn open(root: &str) -> Self {
+    /// The store in the folder `root`, which is read until `deadline`. Does not look at it yet.
+    pub fn open(root: &str, deadline: Option<Instant>) -> Self {
         Self {
             root: root.into(),
+            deadline,
             requests: AtomicU64::new(0),
             bytes: Arc::default(),
         }
@@ -112,6 +115,7 @@ impl Store for DirStore {
             file,
             left: length,
             location,
+            deadline: self.deadline,
             bytes: Arc::clone(&self.bytes),
         }))
     }
@@ -134,6 +138,7 @@ struct Range {
     file: File,
     left: u64,
     location: String,
+    deadline: Option<Instant>,
     bytes: Arc<AtomicU64>,
 }
 
@@ -144,6 +149,10 @@ impl Read for Range {
             .min(usize::try_from(self.left).unwrap_or(usize::MAX));
         if wanted == 0 {
             return Ok(0);
+        }
+        if self.deadline.is_some_and(|end| Instant::now() >= end) {
+            let what = "it is read too slowly, no time is left";
+            return Err(StoreError::new(Kind::Deadline, &self.location, what).into());
         }
         let got = match self.file.read(&mut buffer[..wanted]) {
             Ok(0) => {
@@ -180,4 +189,26 @@ fn failure(location: &str, error: &io::Error) -> StoreError {
         _ => Kind::Other,
     };
     StoreError::new(kind, location, error.to_string())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_disk_is_read_until_the_deadline() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("head"), "content").unwrap();
+        let read = |deadline| {
+            let store = DirStore::open(folder.path().to_str().unwrap(), deadline);
+            let mut content = String::new();
+            let mut reader = store.read("head", 0, 7).unwrap();
+            reader.read_to_string(&mut content).map(|_| content)
+        };
+        assert_eq!(read(None).unwrap(), "content");
+        let error = read(Some(Instant::now())).unwrap_err();
+        let error = StoreError::from_io(&error).unwrap();
+        assert_eq!(error.kind(), Kind::Deadline);
+    }
 }

@@ -156,14 +156,18 @@ pub fn open(location: &str, options: &StoreOptions) -> Result<Box<dyn Store>, St
             let carrier = http::HttpStore::open(location, options)?;
             Ok(Box::new(retry::RetryStore::new(carrier, options)))
         }
-        Some("file") => Ok(Box::new(dir::DirStore::open(&location["file://".len()..]))),
+        Some("file") => Ok(at_path(&location["file://".len()..], options)),
         Some(other) => Err(StoreError::new(
             Kind::Other,
             location,
             format!("stores over {other}:// are not supported; use http://, https:// or a path"),
         )),
-        None => Ok(Box::new(dir::DirStore::open(location))),
+        None => Ok(at_path(location, options)),
     }
+}
+
+fn at_path(path: &str, options: &StoreOptions) -> Box<dyn Store> {
+    Box::new(dir::DirStore::open(path, options.deadline))
 }
 
 /// Whether `path` is a relative path of plain names: nothing empty, nothing that starts with a dot.
