@@ -12,6 +12,7 @@ mod init;
 mod kernel;
 mod log;
 mod modules;
+mod partition;
 mod pool_disk;
 mod root;
 mod splash;
