@@ -12,6 +12,7 @@ mod init;
 mod kernel;
 mod log;
 mod modules;
+mod offline;
 mod partition;
 mod pool_disk;
 mod root;
@@ -85,6 +86,11 @@ impl Places {
         self.own().join("pooldisk")
     }
 
+    /// Where a stick with a store is mounted while it is read.
+    fn stick(&self) -> PathBuf {
+        self.own().join("stick")
+    }
+
     /// The words on the kernel command line, as far as they can be read.
     fn command_line(&self) -> String {
         let bytes = fs::read(&self.command_line).unwrap_or_default();
@@ -108,7 +114,8 @@ fn boot_with(places: &Places, boot_log: &BootLog) -> Result<()> {
         return Ok(());
     }
     let state = places.root.join(&config.pool).join("state");
-    if config.store.is_none() && config.pool_device.is_none() && !state.exists() {
+    let names_store = config.store.is_some() || config.offline_store.is_some();
+    if !names_store && config.pool_device.is_none() && !state.exists() {
         info!(
             "no store is configured and there is no generation: booting the plain root partition"
         );

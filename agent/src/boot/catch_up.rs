@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 
 use crate::boot::Places;
+use crate::boot::offline;
 use crate::config::{Config, Mode};
 use crate::error::Result;
 use crate::fetch::Watcher;
@@ -67,21 +68,68 @@ fn check(pool: &Pool) -> Result<Damage> {
     Ok(damage)
 }
 
-/// Does `work` with the store, with the network up for as long as it takes, if the store is behind one.
+/// Does `work` with the store that is to be followed.
 fn outside(
     config: &Config,
     places: &Places,
     pool: &Pool,
-    work: impl FnOnce(&Follow) -> Result<()>,
+    mut work: impl FnMut(&Follow) -> Result<()>,
 ) -> Result<()> {
-    let has_generation = pool.state()?.current.is_some();
-    // Who asks for a reset wants it done.
-    let may_wait_long = !has_generation || config.mode != Mode::On;
-    let time = config.time_to_sync(!may_wait_long);
-    let deadline = Instant::now() + time;
-    let follow = Follow::new(config, Some(deadline), pool.root())?;
-    info!("asking {} for up to {} s", follow.location, time.as_secs());
-    network::with(follow.need, &places.network, deadline, || work(&follow))
+    let outside = Outside::new(config, places, pool)?;
+    match &config.offline_store {
+        Some(named) => offline::with_newer(&outside, named, &mut work),
+        None => outside.online(outside.time, work),
+    }
+}
+
+/// What a clone has to do with stores, and how long it may take.
+pub struct Outside<'a> {
+    /// What it was told.
+    pub config: &'a Config,
+    /// Where things are.
+    pub places: &'a Places,
+    /// What it has.
+    pub pool: &'a Pool,
+    /// Whether that is nothing yet.
+    pub is_first: bool,
+    /// For all that is done with one store.
+    pub time: Duration,
+}
+
+impl<'a> Outside<'a> {
+    fn new(config: &'a Config, places: &'a Places, pool: &'a Pool) -> Result<Self> {
+        let is_first = pool.state()?.current.is_none();
+        // Who asks for a reset wants it done.
+        let may_wait_long = is_first || config.mode != Mode::On;
+        Ok(Self {
+            config,
+            places,
+            pool,
+            is_first,
+            time: config.time_to_sync(!may_wait_long),
+        })
+    }
+
+    /// Whom a configuration names. All waits for that store end when `time` is over.
+    pub fn follow(&self, config: &Config, time: Duration) -> Result<Follow> {
+        Follow::new(config, Some(Instant::now() + time), self.pool.root())
+    }
+
+    /// Does `work` with the configured store, with the network up for as long as it takes, if the store is behind one. The network
+    /// has `patience` to come up.
+    pub fn online(
+        &self,
+        patience: Duration,
+        work: impl FnOnce(&Follow) -> Result<()>,
+    ) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        let follow = self.follow(self.config, self.time)?;
+        let (location, seconds) = (&follow.location, self.time.as_secs());
+        info!("asking {location} for up to {seconds} s");
+        network::with(follow.need, &self.places.network, deadline, || {
+            work(&follow)
+        })
+    }
 }
 
 fn sync(pool: &Pool, follow: &Follow, plain_root: &Path) -> Result<()> {

@@ -19,6 +19,12 @@ pub fn disk(device: &Path, at: &Path, kind: &str) -> Result<(), Errno> {
     mount(Some(device), at, Some(kind), MsFlags::empty(), NO_DATA)
 }
 
+/// Mounts the file system of this kind on a block device that somebody brought, to be read and nothing else.
+pub fn stick(device: &Path, at: &Path, kind: &str) -> Result<(), Errno> {
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some(device), at, Some(kind), flags, NO_DATA)
+}
+
 /// Mounts an overlay with these options; read-only where it has no upper layer.
 pub fn overlay(options: &OsString, at: &Path, read_only: bool) -> Result<(), Errno> {
     let flags = if read_only {

@@ -16,6 +16,8 @@ use crate::programs::{Site, succeed};
 pub struct Base {
     _folder: tempfile::TempDir,
     pub site: Site,
+    /// The store as it was with generation 1.
+    pub first: PathBuf,
     disk: PathBuf,
 }
 
@@ -34,6 +36,8 @@ pub fn base() -> &'static Base {
         fs::write(site.tree.join("etc/version"), "1").unwrap();
         fs::write(site.tree.join("etc/large"), noise(400_000, 1)).unwrap();
         assert_eq!(site.publish().0, 1);
+        let first = folder.path().join("first");
+        succeed(Command::new("cp").arg("-a").arg(&site.store).arg(&first));
         succeed(&mut site.sync());
         fs::write(site.tree.join("etc/version"), "2").unwrap();
         fs::write(site.tree.join("etc/larger"), noise(600_000, 2)).unwrap();
@@ -42,6 +46,7 @@ pub fn base() -> &'static Base {
         Base {
             _folder: folder,
             site,
+            first,
             disk,
         }
     })
@@ -57,12 +62,19 @@ pub struct Clone<'a> {
 pub struct Booted {
     pub log: String,
     pub resolv_conf: String,
+    /// What was mounted in the initramfs after it.
+    pub mounts: String,
 }
 
 impl<'a> Clone<'a> {
     /// A clone that follows `store`. `config` has further lines of its configuration.
     pub fn new(host: &'a Host, store: &str, config: &str) -> Self {
-        let config = format!("store = {store}\nkey = /etc/reclone/model.pub\n{config}\n");
+        Self::of_no_store(host, &format!("store = {store}\n{config}"))
+    }
+
+    /// A clone that follows what `config` says.
+    pub fn of_no_store(host: &'a Host, config: &str) -> Self {
+        let config = format!("key = /etc/reclone/model.pub\n{config}\n");
         let initramfs = Initramfs::new(&config, &base().site.public_key());
         succeed(
             Command::new("cp")
@@ -92,6 +104,7 @@ impl<'a> Clone<'a> {
         Booted {
             log: self.initramfs.log(),
             resolv_conf: read(&self.path("etc/resolv.conf")),
+            mounts: read(&self.path("mounts")),
         }
     }
 
@@ -105,7 +118,9 @@ impl<'a> Clone<'a> {
     fn run(&self, options: &str, words: &str) -> Output {
         let disk = self.path("disk.img");
         let unshare = self.host.command("unshare");
-        self.initramfs.boot(unshare, (&disk, options), words, None)
+        let after = (Path::new(""), "cat /proc/mounts >$1/mounts");
+        self.initramfs
+            .boot_and_run(unshare, (&disk, options), words, after)
     }
 }
 

@@ -21,6 +21,7 @@ mod server;
 
 mod disks;
 mod links;
+mod sticks;
 mod stores;
 
 use std::path::Path;
@@ -62,10 +63,15 @@ impl Lab {
 
     /// `reclone-model serve` of the store with generation 2, at this address of the model's.
     fn serve(&self, address: &str) -> Daemon {
+        self.serve_store(address, &base().site.store)
+    }
+
+    /// The same of this store.
+    fn serve_store(&self, address: &str, store: &Path) -> Daemon {
         let address = format!("{address}:{PORT}");
         let program = programs::reclone_model();
         let mut command = self.model.command(Path::new(program.get_program()));
-        command.arg("serve").arg(&base().site.store);
+        command.arg("serve").arg(store);
         command.args(["--listen", &address]);
         let daemon = Daemon::start(&mut command, &self.folder.path().join("serve.log"));
         self.model.wait_for_server(&address);
