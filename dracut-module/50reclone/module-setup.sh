@@ -16,6 +16,11 @@ installkernel() {
     # Not only what this machine uses now: none of these may be in use when the initramfs is made.
     hostonly='' instmods overlay erofs loop 8021q
     instmods virtio_net hv_netvsc vmxnet3 xen-netfront '=drivers/net/ethernet' '=drivers/net/phy' '=drivers/net/usb'
+    # A USB stick: its controller, and its file system with the tables for names on it.
+    if grep -qs '^[[:space:]]*offline-store[[:space:]]*=' /etc/reclone/reclone.conf; then
+        hostonly='' instmods xhci_pci ehci_pci ohci_pci uhci_hcd usb-storage uas sd_mod
+        hostonly='' instmods vfat exfat ext4 nls_cp437 nls_ascii nls_iso8859-1 nls_utf8
+    fi
 }
 
 install() {
