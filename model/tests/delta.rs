@@ -57,12 +57,13 @@ fn decode(
 fn unpack(model: &Model, delta: &DeltaRef) -> (HashMap<ObjectId, Vec<u8>>, Vec<Frame>) {
     let store = Store::open(&model.store()).unwrap();
     let known = all_objects(model, delta.from);
-    let mut yielded = HashMap::new();
+    let mut yielded: HashMap<ObjectId, Vec<u8>> = HashMap::new();
     let frames = read_index(&store, &delta.pack).unwrap().into_frames();
     for frame in &frames {
         assert!(frame.memory() <= 64 << 20, "{frame:?}");
-        let bases = frame.bases.iter().flat_map(|base| known[&base.id].clone());
-        let bases: Vec<u8> = bases.collect();
+        let content = |id: &ObjectId| yielded.get(id).unwrap_or_else(|| &known[id]);
+        let bases = frame.bases.iter().map(|base| content(&base.id).as_slice());
+        let bases = bases.collect::<Vec<_>>().concat();
         yielded.extend(decode(&store, &delta.pack.id, frame, &bases));
     }
     (yielded, frames)
@@ -134,6 +135,65 @@ fn a_delta_pack_leads_from_the_generation_before() {
         .verify()
         .expect(0)
         .says("checked 2 generations, 3 packs");
+}
+
+/// The files of a cpio archive as `testdata/initrd.zst` has one, with their names.
+fn files(mut archive: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    loop {
+        let number = |which: usize| {
+            let digits = std::str::from_utf8(&archive[6 + which * 8..][..8]).unwrap();
+            usize::from_str_radix(digits, 16).unwrap()
+        };
+        let (size, name) = (number(6), number(11));
+        let start = (110 + name).next_multiple_of(4);
+        let name = String::from_utf8(archive[110..110 + name - 1].into()).unwrap();
+        if name == "TRAILER!!!" {
+            return files;
+        }
+        files.push((name, archive[start..start + size].into()));
+        archive = &archive[(start + size).next_multiple_of(4)..];
+    }
+}
+
+#[test]
+fn an_initramfs_image_is_made_of_the_files_in_it_and_comes_right_behind_them() {
+    let packed = include_bytes!("../testdata/initrd.zst");
+    let mut files = files(&zstd::decode_all(&packed[..]).unwrap());
+    assert_eq!(files.pop().unwrap().0, "etc/only-here");
+    let model = Model::new();
+    model.write("large", noise(1, 3_000_000));
+    let (last, others) = files.split_last().unwrap();
+    model.write(&last.0, &last.1);
+    model.publish(&[]).expect(0);
+    model.write("large", noise(2, 3_000_000));
+    others
+        .iter()
+        .for_each(|(name, content)| model.write(name, content));
+    model.write("boot/initrd.img", packed);
+    model.publish(&[]).expect(0);
+    let (yielded, frames) = unpack(&model, &model.head().deltas[0]);
+    assert!(yielded.values().any(|content| content == packed));
+    let at = frames
+        .iter()
+        .position(|frame| frame.codec == Codec::Repacked);
+    let at = at.expect("the image was made again");
+    let image = &frames[at];
+    assert_eq!(image.bases.len(), files.len());
+    assert!(image.length < 15_000, "{} bytes", image.length);
+    let is_base = |frame: &Frame| {
+        let mut objects = frame.objects.iter();
+        objects.any(|object| image.bases.iter().any(|base| base.id == object.id))
+    };
+    assert!(frames[1..at].iter().all(is_base) && !frames[at + 1..].iter().any(is_base));
+    assert!(frames.len() > at + 1, "the large file comes last");
+    model.verify().expect(0);
+
+    let model = two_generations(&[]);
+    model.write("boot/initrd.img", packed);
+    model.publish(&["--effort", "low"]).expect(0);
+    let (_, frames) = unpack(&model, &model.head().deltas[0]);
+    assert!(frames.iter().all(|frame| frame.codec != Codec::Repacked));
 }
 
 #[test]

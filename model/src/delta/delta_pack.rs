@@ -1,11 +1,12 @@
 //! Writes a delta pack: frames come in any order from all cores and wait in scratch space, then stand in theirs.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
 
-use reclone_format::{Frame, PackIndex, PackRef};
+use reclone_format::{Codec, Frame, ObjectId, PackIndex, PackRef};
 
 use crate::error::{Context, Error, Result};
 use crate::store::Store;
@@ -62,7 +63,8 @@ impl DeltaPack {
             .frames
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
-        let frames: Vec<(Frame, u64)> = waiting.frames.into_iter().flatten().collect();
+        let mut frames: Vec<(Frame, u64)> = waiting.frames.into_iter().flatten().collect();
+        order(&mut frames);
         let index: PackIndex = frames.iter().map(|(frame, _)| frame.clone()).collect();
         let (head, id) = index.encode().map_err(Error::Unpublishable)?;
         let mut temp = store.temp("delta")?;
@@ -77,6 +79,24 @@ impl DeltaPack {
         let manifest = frames.first().map_or(0, |(frame, _)| frame.length);
         let prelude = head.len() as u64 + manifest;
         Ok(PackRef { id, size, prelude })
+    }
+}
+
+/// What is packed again takes a clone the longest, so it comes as early as can be: after the manifest and its bases.
+fn order(frames: &mut [(Frame, u64)]) {
+    let packed = frames
+        .iter()
+        .filter(|(frame, _)| frame.codec == Codec::Repacked);
+    let bases = packed.flat_map(|(frame, _)| &frame.bases);
+    let bases: HashSet<ObjectId> = bases.map(|base| base.id).collect();
+    if let [_, others @ ..] = frames {
+        others.sort_by_key(|(frame, _)| {
+            let is_base = frame
+                .objects
+                .iter()
+                .any(|object| bases.contains(&object.id));
+            (!is_base, frame.codec != Codec::Repacked)
+        });
     }
 }
 

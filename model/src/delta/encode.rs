@@ -27,6 +27,11 @@ const HOPELESS: usize = 800;
 /// A frame and its bytes.
 pub type Encoded = (Frame, Vec<u8>);
 
+/// Whether a frame of one object that is packed again is worth a clone's time, and costs it no more memory than it may.
+pub fn suits((frame, bytes): &Encoded) -> bool {
+    frame.memory() <= MEMORY && bytes.len() as u64 <= frame.content() / 2
+}
+
 /// The smallest frame of `group`, whose contents are `content` and whose bases are `base`, one after the other.
 pub fn encode(group: &Group, content: &[u8], base: &[u8], effort: Effort) -> io::Result<Encoded> {
     let mut best = Best::of(content.len());

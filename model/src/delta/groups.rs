@@ -14,6 +14,8 @@ use crate::frame_plan::kind_of_name;
 
 /// Larger objects have a frame of their own.
 const ALONE: u64 = 1 << 20;
+/// And what is compressed itself, if it is larger than this: such a frame has hundreds of bases.
+const PACKED_ALONE: u64 = 32 << 10;
 /// Bytes of content that a frame of several objects holds at most, and bytes of its bases.
 const GROUP: u64 = 8 << 20;
 
@@ -29,6 +31,8 @@ pub struct Group {
     pub bases: Vec<PackedObject>,
     /// Whether it holds machine code, which patches suit.
     pub is_code: bool,
+    /// Whether it is a single object that may be compressed itself.
+    pub is_packed: bool,
 }
 
 /// A new object, its base if one was found, and what it is.
@@ -40,6 +44,15 @@ pub struct Member<'a> {
     pub base: Option<PackedObject>,
     /// Whether it is machine code.
     pub is_code: bool,
+    /// Whether it begins as something that is compressed.
+    pub is_packed: bool,
+}
+
+impl Member<'_> {
+    fn is_alone(&self) -> bool {
+        let most = if self.is_packed { PACKED_ALONE } else { ALONE };
+        self.new.object.size > most
+    }
 }
 
 impl Group {
@@ -59,12 +72,13 @@ impl Group {
             objects: vec![member.new.object],
             bases: member.base.into_iter().collect(),
             is_code: member.is_code,
+            is_packed: member.is_alone() && member.is_packed,
         }
     }
 
     /// Whether one thread at a time should work on it.
     pub fn is_large(&self) -> bool {
-        self.content().max(self.base()) > LARGE
+        self.is_packed || self.content().max(self.base()) > LARGE
     }
 
     /// Whether its contents are too large to be worked on as a whole.
@@ -75,9 +89,7 @@ impl Group {
 
 /// The groups of all members, the longest work first. The same members give the same groups.
 pub fn groups(members: &[Member]) -> Vec<Group> {
-    let (alone, mut small): (Vec<_>, Vec<_>) = members
-        .iter()
-        .partition(|member| member.new.object.size > ALONE);
+    let (alone, mut small): (Vec<_>, Vec<_>) = members.iter().partition(|member| member.is_alone());
     let mut groups: Vec<Group> = alone.into_iter().map(Group::of).collect();
     small.sort_by_cached_key(|member| {
         let kind = kind_of_name(member.new.path.name());

@@ -20,12 +20,13 @@ mod similar;
 mod bsdiff;
 mod encode;
 mod groups;
+mod repack;
 mod suffixes;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 
-use reclone_format::{DeltaRef, Head, ObjectId, PackedObject};
+use reclone_format::{DeltaRef, Frame, Head, ObjectId, PackedObject};
 
 use crate::error::{Context, InFile, Result};
 use crate::pack_reader::{FrameBytes, read_index, read_manifest};
@@ -56,6 +57,11 @@ pub fn make(store: &Store, from: &Head, to: &Head, effort: Effort) -> Result<Del
         from,
         to,
         effort,
+        known: old
+            .iter()
+            .chain(&all)
+            .map(|known| (known.object.id, known.object.size))
+            .collect(),
     };
     let (contents, bases) = delta.find_bases(&new, &old, &all)?;
     let members = delta.members(&contents, &new, &bases)?;
@@ -85,6 +91,8 @@ struct Delta<'a> {
     from: &'a Head,
     to: &'a Head,
     effort: Effort,
+    /// All objects of both generations, with their sizes.
+    known: HashMap<ObjectId, u64>,
 }
 
 impl Delta<'_> {
@@ -161,6 +169,7 @@ impl Delta<'_> {
                 new,
                 base: base.filter(|_| !is_huge),
                 is_code: magic == *b"\x7fELF",
+                is_packed: repack::may_be(&magic),
             })
         };
         new.iter().zip(bases).map(member).collect()
@@ -171,6 +180,16 @@ impl Delta<'_> {
             return self.copy(pack, at, group);
         }
         let content = contents.read_all(self.store, &group.objects)?;
+        if group.is_packed
+            && self.effort.patches()
+            && let [object] = group.objects[..]
+        {
+            let made = repack::encode(object, &content, &self.known, self.effort)
+                .context("compress for", self.store.root())?;
+            if let Some((frame, bytes)) = made.filter(encode::suits) {
+                return self.put(pack, at, frame, &bytes);
+            }
+        }
         let base = contents.read_all(self.store, &group.bases)?;
         self.encode(pack, at, group, &content, &base)
     }
@@ -185,15 +204,19 @@ impl Delta<'_> {
     ) -> Result<()> {
         let (frame, bytes) = encode::encode(group, content, base, self.effort)
             .context("compress for", self.store.root())?;
+        self.put(pack, at, frame, &bytes)
+    }
+
+    fn put(&self, pack: &DeltaPack, at: usize, frame: Frame, mut bytes: &[u8]) -> Result<()> {
         log::debug!(
-            "delta frame {at}: {:?}, {} objects, {} of {} after {}",
+            "delta frame {at}: {:?}, {} objects, {} of {} after {} bases",
             frame.codec,
             frame.objects.len(),
             frame.length,
-            content.len(),
-            base.len()
+            frame.content(),
+            frame.bases.len()
         );
-        pack.add(self.store, at, frame, &mut &bytes[..])
+        pack.add(self.store, at, frame, &mut bytes)
     }
 
     fn add_manifest(&self, pack: &DeltaPack, old: &[u8], new: &[u8]) -> Result<()> {
@@ -205,6 +228,7 @@ impl Delta<'_> {
             objects: vec![object(self.to)],
             bases: vec![object(self.from)],
             is_code: false,
+            is_packed: false,
         };
         if self.from.manifest.size > bases::MAX_BASE {
             let bases = Vec::new();

@@ -24,6 +24,7 @@ fn group(contents: &[&[u8]], bases: &[&[u8]], is_code: bool) -> Group {
         objects: contents.iter().map(object).collect(),
         bases: bases.iter().map(object).collect(),
         is_code,
+        is_packed: false,
     }
 }
 

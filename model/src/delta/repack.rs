@@ -1,0 +1,147 @@
+//! An object that is compressed itself, as an initramfs image: its content as a patch of the objects that it was built
+//! from, and the recipe to compress it again. Whether that gives the same bytes is tried out before it is believed.
+
+mod blocks;
+mod cpio;
+mod level;
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+
+use reclone_format::repack::recipe::{Item, Job, Packing};
+use reclone_format::repack::{Engine, Repacker};
+use reclone_format::wire::Writer;
+use reclone_format::{Codec, Frame, ObjectId, PackedObject, patch};
+use zstd::stream::raw::CParameter;
+
+use super::effort::Effort;
+use super::encode::Encoded;
+use blocks::{Blocks, ZstdFrame};
+use level::Recorded;
+
+/// The first bytes of a zstd frame.
+pub const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Larger contents are not unpacked: they are held in memory.
+const MAX_CONTENT: u64 = 512 << 20;
+/// Windows of the patch's streams: they are zeros and names.
+const WINDOW_LOG: u8 = 20;
+
+/// Whether an object that begins so may be one.
+pub fn may_be(start: &[u8; 4]) -> bool {
+    *start == ZSTD_MAGIC || start == b"0707"
+}
+
+/// The frame of `object`, whose bytes are `packed`, made from some of the objects in `known`, if it can be made again.
+pub fn encode(
+    object: PackedObject,
+    packed: &[u8],
+    known: &HashMap<ObjectId, u64>,
+    effort: Effort,
+) -> io::Result<Option<Encoded>> {
+    let Some(frame) = ZstdFrame::at(packed, cpio::end(packed)) else {
+        return Ok(None);
+    };
+    let Some(unpacked) = unpack(&packed[frame.start..])? else {
+        return Ok(None);
+    };
+    let Some(job) = level::of(packed, &frame, &unpacked) else {
+        return Ok(None);
+    };
+    // What is no sound frame for this module may well be one for zstd, and is packed in another way.
+    let Ok(Some(recipe)) = recipe(packed, &frame, &unpacked, job) else {
+        return Ok(None);
+    };
+    let content = [&packed[..frame.start], &unpacked].concat();
+    drop(unpacked);
+    let made = cpio::patch_of(&content, known);
+    if made.bases.is_empty() || !is_right(&recipe, &content, packed)? {
+        return Ok(None);
+    }
+    let recipe = compress(&mut &recipe[..], effort)?;
+    let mut out = Vec::new();
+    for number in [recipe.len(), content.len()] {
+        out.extend((number as u64).to_le_bytes());
+    }
+    out.extend(recipe);
+    let control = patch::control(&made.steps).map_err(io::Error::other)?;
+    let streams = patch::join(
+        &compress(&mut &control[..], effort)?,
+        &compress(&mut io::repeat(0).take(made.same), effort)?,
+        &compress(&mut &made.extra[..], effort)?,
+    );
+    out.extend(streams.map_err(io::Error::other)?);
+    let frame = Frame {
+        offset: 0,
+        length: out.len() as u64,
+        codec: Codec::Repacked,
+        window_log: WINDOW_LOG,
+        bases: made.bases,
+        objects: vec![object],
+    };
+    Ok(Some((frame, out)))
+}
+
+/// Whether a reader would get `packed`.
+fn is_right(recipe: &[u8], content: &[u8], packed: &[u8]) -> io::Result<bool> {
+    let mut again = Vec::with_capacity(packed.len());
+    let mut repacker = Repacker::new(recipe, &mut again).map_err(io::Error::other)?;
+    repacker.write_all(content)?;
+    repacker.finish().map_err(io::Error::other)?;
+    Ok(again == packed)
+}
+
+fn unpack(packed: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let mut content = Vec::new();
+    let decoder = zstd::stream::read::Decoder::with_buffer(packed)?.single_frame();
+    let read = decoder.take(MAX_CONTENT + 1).read_to_end(&mut content);
+    Ok((read.is_ok() && content.len() as u64 <= MAX_CONTENT).then_some(content))
+}
+
+fn compress(stream: &mut impl Read, effort: Effort) -> io::Result<Vec<u8>> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), effort.level())?;
+    encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG.into()))?;
+    io::copy(stream, &mut encoder)?;
+    encoder.finish()
+}
+
+/// The recipe for the whole object, if its blocks come out as they are.
+fn recipe(
+    object: &[u8],
+    frame: &ZstdFrame,
+    content: &[u8],
+    job: Job,
+) -> reclone_format::Result<Option<Vec<u8>>> {
+    let mut fields = Writer::new(Vec::new());
+    Item::Plain(frame.start as u64).write(&mut fields)?;
+    Item::Bytes(object[frame.start..frame.blocks].to_vec()).write(&mut fields)?;
+    Item::Frame(job).write(&mut fields)?;
+    let (mut engine, mut blocks, mut at) = (Engine::new(job), Blocks::of(object, frame), 0);
+    let mut made = Vec::new();
+    while let Some(mut parsed) = blocks.next()? {
+        let Some(content) = content.get(at..at + parsed.block.size) else {
+            return Ok(None);
+        };
+        at += content.len();
+        made.clear();
+        engine.begin_block();
+        engine.add(content);
+        let mut guide = Recorded::of(&parsed);
+        engine.write(&parsed.block, &mut guide, &mut made)?;
+        if object.get(parsed.place.clone()) != Some(&made[..]) {
+            return Ok(None);
+        }
+        let corrections = guide.corrections;
+        if let Packing::Compressed(block) = &mut parsed.block.packing {
+            block.corrections = corrections;
+        }
+        Item::Block(parsed.block).write(&mut fields)?;
+    }
+    for rest in object[blocks.end()..].chunks(usize::from(u16::MAX)) {
+        Item::Bytes(rest.to_vec()).write(&mut fields)?;
+    }
+    Item::End.write(&mut fields)?;
+    Ok((at == content.len()).then(|| fields.into_inner()))
+}
+
+#[cfg(test)]
+mod tests;
