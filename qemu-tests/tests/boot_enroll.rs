@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use qemu_tests::facts::Facts;
-use qemu_tests::image::{Tree, is_clean, project, run};
+use qemu_tests::image::{Tree, copy_disk, is_clean, project, run};
 use qemu_tests::initramfs::System;
 use qemu_tests::machine::{Boot, Loader, Machine};
 
@@ -40,11 +40,14 @@ impl Fresh {
         fs::remove_file(tree.root().join("etc/apt/sources.list")).unwrap();
         let disk = folder.join(format!("{name}.img"));
         tree.to_disk(&disk, megabytes).unwrap();
+        // QEMU locks what a machine has.
+        let copy = disk.with_extension("packages");
+        copy_disk(packages, &copy).unwrap();
         let fresh = Fresh {
             kernel: disk.with_extension("vmlinuz"),
             initrd: disk.with_extension("initrd"),
             disk,
-            packages: vec![("packages".to_owned(), packages.to_owned())],
+            packages: vec![("packages".to_owned(), copy)],
             network: vec!["user,id=n".to_owned()],
         };
         fs::copy(tree.boot_file("vmlinuz-").unwrap(), &fresh.kernel).unwrap();
