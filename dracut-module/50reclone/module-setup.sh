@@ -2,7 +2,7 @@
 # dracut module: puts the agent, its configuration and what it needs of the system into the initramfs, and starts it once
 # the root partition is mounted.
 
-# Only where it is asked for: a model that has the agent installed must not become its own clone.
+# Only where a file of dracut.conf.d asks for it; ours does, on a model, too: without a store or a generation the boot leaves the root as it is.
 check() {
     require_binaries /usr/sbin/reclone || return 1
     return 255
