@@ -42,6 +42,7 @@ pub mod base_reader;
 pub mod cli;
 pub mod export;
 pub mod list;
+pub mod listen;
 pub mod prune;
 pub mod run;
 pub mod serve;

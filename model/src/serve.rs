@@ -19,6 +19,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use subtle::ConstantTimeEq;
 
+use crate::listen;
+
 /// Seconds that running answers get to end after SIGTERM.
 const GRACE: u64 = 5;
 
@@ -27,7 +29,7 @@ const GRACE: u64 = 5;
 pub struct ServeOptions {
     /// The folder of the store.
     pub store: PathBuf,
-    /// Where to listen; port 0 takes a free one.
+    /// Where to listen; port 0 takes a free one, `[::]` all addresses of both families.
     pub listen: SocketAddr,
     /// PEM files of the certificate chain and its key; plain HTTP without.
     pub tls: Option<(PathBuf, PathBuf)>,
@@ -111,7 +113,7 @@ impl Server {
             address: listen,
             source,
         };
-        let listener = TcpListener::bind(listen).map_err(failed)?;
+        let listener = listen::listen(listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let site = Site {
             store: store.into(),

@@ -191,7 +191,7 @@ fn serving(store: &Path, options: &SetupOptions) -> String {
         text = format!(
             "Serve it with any web server; none of nginx, Apache and Caddy is here. Or by this program, until it is stopped,\n\
              or from now on with `reclone-model setup --serve-unit`:\n\n    \
-             reclone-model serve {} --listen 0.0.0.0:{port}\n\n",
+             reclone-model serve {} --listen '[::]:{port}'\n\n",
             store.display()
         );
     }

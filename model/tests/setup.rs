@@ -107,7 +107,7 @@ fn one_command_makes_a_model_and_its_last_line_is_the_command_for_clones() {
              reclone-model publish --key /root/model.key /srv/model\n\n\
              Serve it with any web server; none of nginx, Apache and Caddy is here. Or by this program, until it is stopped,\n\
              or from now on with `reclone-model setup --serve-unit`:\n\n    \
-             reclone-model serve /srv/model --listen 0.0.0.0:8080\n\n\
+             reclone-model serve /srv/model --listen '[::]:8080'\n\n\
              On each clone, as root, once something is published:\n\n\
              reclone enroll http://model.example --key {key}\n"
         )
@@ -304,7 +304,7 @@ fn the_unit_starts_on_the_model_alone() {
     let unit = machine.read("etc/systemd/system/reclone-model.service");
     for line in [
         "ConditionPathExists=/srv/model/.reclone-model/store",
-        "ExecStart=/usr/sbin/reclone-model serve /srv/model --listen 0.0.0.0:81",
+        "ExecStart=/usr/sbin/reclone-model serve /srv/model --listen [::]:81",
         "WantedBy=multi-user.target",
     ] {
         assert!(unit.lines().any(|it| it == line), "{line}: {unit}");
@@ -379,6 +379,9 @@ fn nginx_serves_the_store_by_its_lines_and_none_of_the_publishers_notes() {
         std::thread::yield_now();
     }
     let answers = ["/head", "/.reclone-model/store", "/heads/1"].map(|path| get(port, path));
+    if Path::new("/proc/net/if_inet6").exists() {
+        TcpStream::connect(("::1", port)).unwrap();
+    }
     let stop = Command::new("kill").arg(server.id().to_string()).status();
     assert!(stop.unwrap().success());
     server.wait().unwrap();

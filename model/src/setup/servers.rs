@@ -4,6 +4,9 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+/// Is there where the kernel has IPv6. Apache and Caddy find out by themselves.
+const IPV6: &str = "/proc/net/if_inet6";
+
 /// A web server that is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
@@ -48,10 +51,14 @@ impl Server {
     /// means anything to a shell or a server.
     pub fn lines(self, store: &Path, port: u16) -> String {
         let store = store.display();
+        let ipv6 = match Path::new(IPV6).exists() {
+            true => format!("    listen [::]:{port};\n"),
+            false => String::new(),
+        };
         match self {
             Server::Nginx => format!(
                 "cat > /etc/nginx/conf.d/reclone.conf <<'END'\n\
-                 server {{\n    listen {port};\n    root {store};\n    \
+                 server {{\n    listen {port};\n{ipv6}    root {store};\n    \
                  location ~ /\\. {{ return 404; }}\n    \
                  location = /head {{ add_header Cache-Control no-cache; }}\n}}\n\
                  END\n\

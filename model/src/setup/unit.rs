@@ -60,7 +60,7 @@ fn text(program: &Path, store: &Path, port: u16) -> String {
          ConditionPathExists={store}/.reclone-model/store\n\
          \n\
          [Service]\n\
-         ExecStart={program} serve {store} --listen 0.0.0.0:{port}\n\
+         ExecStart={program} serve {store} --listen [::]:{port}\n\
          Restart=on-failure\n\
          NoNewPrivileges=yes\n\
          ProtectSystem=strict\n\
