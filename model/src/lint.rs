@@ -12,6 +12,10 @@ use crate::node::Node;
 
 /// Files of configuration up to this size are read, in bytes.
 const READ_UP_TO: u64 = 64 << 10;
+/// Secret keys of minisign take a few hundred; whatever their name, files for their owner alone are read up to this.
+const KEY_UP_TO: u64 = 1 << 10;
+/// How a store's head begins.
+const STORE_HEAD: &[u8] = b"reclone-head ";
 /// Files above this size are named.
 const LARGE: u64 = 1 << 30;
 /// Where a swap file says that it is one.
@@ -41,6 +45,12 @@ pub fn lint(tree: &LiveTree, nodes: &[Node], policy: &Policy) -> Vec<Finding> {
         if let Some(what) = look(tree, entry) {
             find(&entry.path, what);
         }
+        if let Some(folder) = store(tree, nodes, entry) {
+            find(
+                &folder,
+                "it is a store, and each clone would get all of it: exclude it, unless it is the one that you publish to, which is left out",
+            );
+        }
     }
     fstab(tree, policy, &mut findings);
     initramfs(nodes, &mut findings);
@@ -58,14 +68,16 @@ fn look(tree: &LiveTree, entry: &Entry) -> Option<&'static str> {
     if let Some(what) = names::by_name(path) {
         return Some(what);
     }
-    if size <= READ_UP_TO && names::is_worth_reading(path) {
+    let is_for_one = entry.perm & 0o077 == 0;
+    let may_be_key = is_for_one && size <= KEY_UP_TO;
+    if size <= READ_UP_TO && (may_be_key || names::is_worth_reading(path)) {
         let content = head(tree, &entry.path, 0, READ_UP_TO).unwrap_or_default();
         if let Some(what) = names::by_content(path, &content) {
             return Some(what);
         }
     }
     let (at, magic) = SWAP_MAGIC;
-    let may_be_swap = entry.perm & 0o077 == 0 && size >= 10 * 4096;
+    let may_be_swap = is_for_one && size >= 10 * 4096;
     if may_be_swap && head(tree, &entry.path, at, magic.len() as u64).is_ok_and(|it| it == magic) {
         return Some(
             "it is a swap file: exclude it, and have each clone make its own in a kept folder",
@@ -73,6 +85,19 @@ fn look(tree: &LiveTree, entry: &Entry) -> Option<&'static str> {
     }
     (size > LARGE)
         .then_some("it is larger than 1 GiB: every clone fetches it anew whenever it changes")
+}
+
+/// The folder of a store whose head this is.
+fn store(tree: &LiveTree, nodes: &[Node], entry: &Entry) -> Option<TreePath> {
+    let is_head = matches!(entry.kind, Kind::Regular { .. }) && entry.path.name() == b"head";
+    if !is_head || entry.path.parent().is_empty() {
+        return None;
+    }
+    let folder = TreePath::from_bytes(entry.path.parent().into()).ok()?;
+    let packs = folder.join(b"packs").ok()?;
+    let has_packs = |node: &Node| node.entry.path == packs && node.entry.kind == Kind::Directory;
+    let begins = head(tree, &entry.path, 0, STORE_HEAD.len() as u64).ok()?;
+    (begins == STORE_HEAD && nodes.iter().any(has_packs)).then_some(folder)
 }
 
 fn head(tree: &LiveTree, path: &TreePath, at: u64, length: u64) -> io::Result<Vec<u8>> {

@@ -30,6 +30,8 @@ const HISTORIES: [&str; 11] = [
     "/.lesshst",
     "/.viminfo",
 ];
+/// How secret keys of minisign begin in base64: with a passphrase, and without. Their comment may be any.
+const MINISIGN: [&str; 2] = ["RWRTY0Iy", "RWQAAEIy"];
 /// Files that are there while a database runs on the folder they are in.
 const IN_USE: [&str; 4] = [
     "/postmaster.pid",
@@ -97,9 +99,9 @@ pub fn by_content(path: &[u8], content: &[u8]) -> Option<&'static str> {
     let below = |folder: &str| path.starts_with(folder.as_bytes());
     match () {
         () if is_private_key => Some(PRIVATE_KEY),
-        () if has(b"minisign") && has(b"secret key") => {
-            Some("it is a secret key of minisign: who has it publishes for your clones")
-        }
+        () if content.starts_with(b"untrusted comment:") && line_has(&MINISIGN) => Some(
+            "it is a secret key of minisign, and who has that of a model publishes for its clones: exclude it, unless it is the one that you publish with, which is left out",
+        ),
         () if below("etc/NetworkManager/system-connections/")
             && line_has(&[
                 "psk=",

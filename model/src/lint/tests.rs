@@ -7,6 +7,7 @@ use std::path::Path;
 use super::*;
 use crate::exclude::Exclude;
 use crate::folder::{Crossing, ScanOptions};
+use crate::keys::{Passphrase, Signer};
 use crate::progress::{Progress, Unit};
 use crate::scan::scan;
 
@@ -66,7 +67,12 @@ fn secrets_and_identities_are_named() {
         ),
         (
             "root/model.key",
-            b"untrusted comment: minisign encrypted secret key\nx",
+            b"untrusted comment: minisign encrypted secret key\nRWRTY0IyAAAA\n",
+            "it is a secret key of minisign",
+        ),
+        (
+            "srv/keys/lab-2",
+            b"untrusted comment: rsign encrypted secret key\nRWQAAEIyAAAA\n",
             "it is a secret key of minisign",
         ),
         ("etc/krb5.keytab", b"\x05\x02", "it is a keytab"),
@@ -118,12 +124,45 @@ fn secrets_and_identities_are_named() {
 }
 
 #[test]
+fn a_key_that_this_program_makes_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    Signer::create(&folder.path().join("lab"), &Passphrase::None).unwrap();
+    let found = lint_of(folder.path(), "");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("/lab: it is a secret key"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_store_in_the_tree_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (place, head) in [
+        ("a", "reclone-head 1\n"),
+        ("b", "reclone-head 1\n"),
+        ("c", "x"),
+    ] {
+        let store = folder.path().join("srv").join(place);
+        fs::create_dir_all(&store).unwrap();
+        fs::write(store.join("head"), head).unwrap();
+        if place != "b" {
+            fs::create_dir(store.join("packs")).unwrap();
+        }
+    }
+    let found = lint_of(folder.path(), "");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("/srv/a: it is a store, "), "{found:?}");
+}
+
+#[test]
 fn what_only_looks_like_a_secret_is_not_named() {
     for (path, content) in [
         (
-            "etc/ssl/certs/ca.pem",
-            &b"-----BEGIN CERTIFICATE-----\n"[..],
+            "root/model.key.pub",
+            &b"untrusted comment: minisign public key 00AEB2\nRWQAAEIxAAAA\n"[..],
         ),
+        ("etc/ssl/certs/ca.pem", b"-----BEGIN CERTIFICATE-----\n"),
         ("etc/NetworkManager/system-connections/a", b"[ethernet]\n"),
         ("etc/machine-id", b""),
         ("usr/share/doc/id_rsa", b"how to make one"),
