@@ -268,7 +268,7 @@ pub struct Reset {
     /// the model's public key
     #[argh(option)]
     pub key: Option<String>,
-    /// drop the kept files, too
+    /// remove what is kept, too: files and folders, for good
     #[argh(switch)]
     pub forget: bool,
 }

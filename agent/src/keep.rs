@@ -59,7 +59,8 @@ pub fn end_sessions(pool: &Pool) -> Result<usize> {
     outcome
 }
 
-/// Forgets everything kept; the next boot takes it from the plain root again, what that still has. Of the files, all or none.
+/// Removes everything kept. The next boot takes from the plain root again what that still has: files, of which only copies were kept, but of
+/// folders those alone that were copied, too. Of the files, all or none.
 pub fn forget(pool: &Pool) -> Result<()> {
     set_aside(&pool.folders())?;
     set_aside(&pool.keep())
