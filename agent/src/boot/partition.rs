@@ -50,9 +50,11 @@ fn escaped(label: &str) -> String {
 
 /// Waits until the device is there, until `end` at the longest; it is looked for once in any case.
 pub fn wait_for(device: &Path, end: Instant) -> io::Result<()> {
+    let started = Instant::now();
     while !device.exists() {
         if Instant::now() >= end {
-            return Err(io::ErrorKind::NotFound.into());
+            let what = format!("it did not show up within {} s", started.elapsed().as_secs());
+            return Err(io::Error::new(io::ErrorKind::NotFound, what));
         }
         thread::sleep(TICK);
     }
@@ -97,6 +99,13 @@ mod tests {
         for (name, path) in cases {
             assert_eq!(device(name), Path::new(path), "{name}");
         }
+    }
+
+    #[test]
+    fn a_partition_that_is_missing_is_said_to_be() {
+        let missing = Path::new("/dev/disk/by-label/no such");
+        let error = wait_for(missing, Instant::now()).unwrap_err();
+        assert_eq!(error.to_string(), "it did not show up within 0 s");
     }
 
     #[test]
