@@ -14,7 +14,7 @@ mod log;
 mod modules;
 mod offline;
 mod partition;
-mod pool_disk;
+pub(crate) mod pool_disk;
 mod root;
 mod splash;
 mod trial;

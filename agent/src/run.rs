@@ -3,6 +3,7 @@
 mod enroll;
 mod restore;
 mod session;
+mod unenroll;
 
 use std::fs;
 use std::io::IsTerminal;
@@ -43,7 +44,7 @@ const NETWORK: Duration = Duration::from_secs(60);
 pub fn run(verb: Verb) -> Result<()> {
     match verb {
         Verb::Enroll(options) => enroll::run_enroll(&options),
-        Verb::Unenroll(options) => enroll::run_unenroll(&options),
+        Verb::Unenroll(options) => unenroll::run_unenroll(&options),
         Verb::Sync(options) => run_sync(&options),
         Verb::Fetch(options) => run_fetch(&options),
         Verb::Assemble(options) => run_assemble(&options),

@@ -53,7 +53,10 @@ pub fn wait_for(device: &Path, end: Instant) -> io::Result<()> {
     let started = Instant::now();
     while !device.exists() {
         if Instant::now() >= end {
-            let what = format!("it did not show up within {} s", started.elapsed().as_secs());
+            let what = match started.elapsed().as_secs() {
+                0 => "it is not there".into(),
+                seconds => format!("it did not show up within {seconds} s"),
+            };
             return Err(io::Error::new(io::ErrorKind::NotFound, what));
         }
         thread::sleep(TICK);
@@ -103,9 +106,14 @@ mod tests {
 
     #[test]
     fn a_partition_that_is_missing_is_said_to_be() {
-        let missing = Path::new("/dev/disk/by-label/no such");
-        let error = wait_for(missing, Instant::now()).unwrap_err();
-        assert_eq!(error.to_string(), "it did not show up within 0 s");
+        for (seconds, said) in [
+            (0, "it is not there"),
+            (1, "it did not show up within 1 s"),
+        ] {
+            let end = Instant::now() + Duration::from_secs(seconds);
+            let error = wait_for(Path::new("/dev/no such"), end).unwrap_err();
+            assert_eq!(error.to_string(), said);
+        }
     }
 
     #[test]

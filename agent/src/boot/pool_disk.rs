@@ -1,8 +1,11 @@
 //! A pool on a partition of its own, mounted beside the root partition's place in `/run`.
 
+use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use log::warn;
 
 use crate::boot::partition;
 use crate::error::{Error, Result};
@@ -16,10 +19,41 @@ const FIT: [&str; 4] = ["ext4", "xfs", "btrfs", "f2fs"];
 /// Mounts the partition `name` (`/dev/…`, or `LABEL=…`, `UUID=…`, `PARTLABEL=…`, `PARTUUID=…`) at `at`, which is made.
 /// The kernel replays a journal; no fsck is run.
 pub fn mount_pool_disk(name: &str, at: &Path) -> Result<()> {
+    mount_by(name, at, Instant::now() + LONGEST)
+}
+
+/// Such a partition in an installed system that does not use it: mounted for as long as this lives.
+pub struct Visit {
+    at: PathBuf,
+}
+
+impl Visit {
+    /// Mounts the partition `name` at `at`, which is made. All disks showed up long ago.
+    pub fn begin(name: &str, at: &Path) -> Result<Self> {
+        mount_by(name, at, Instant::now())?;
+        Ok(Self { at: at.into() })
+    }
+
+    /// Where it is mounted.
+    pub fn top(&self) -> &Path {
+        &self.at
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let ended = mount::unmount(&self.at).map_err(io::Error::from);
+        if let Err(error) = ended.and_then(|()| fs::remove_dir(&self.at)) {
+            warn!("{}: {error}", self.at.display());
+        }
+    }
+}
+
+fn mount_by(name: &str, at: &Path, end: Instant) -> Result<()> {
     let device = partition::device(name);
     let failed =
         |error: io::Error| Error::system("can not mount the pool's partition", &device)(error);
-    partition::wait_for(&device, Instant::now() + LONGEST).map_err(failed)?;
+    partition::wait_for(&device, end).map_err(failed)?;
     let kind = partition::kind_of(&device, &FIT).map_err(failed)?;
     super::make_private_dir(at)?;
     mount::disk(&device, at, kind).map_err(|error| failed(error.into()))

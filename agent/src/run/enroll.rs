@@ -1,9 +1,9 @@
-//! The verbs `enroll` and `unenroll`.
+//! The verb `enroll`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use log::{info, warn};
+use log::warn;
 
 use super::{deadline, key};
 use crate::cli;
@@ -11,8 +11,7 @@ use crate::config::{CONFIG_FILE, Config, Key};
 use crate::enroll::{Change, Settings, machine};
 use crate::error::{Error, Result};
 use crate::follow::Follow;
-use crate::keep::folders;
-use crate::pool::{Pool, remove_dir};
+use crate::pool::Pool;
 use crate::preview::{Preview, PreviewOptions, preview};
 use crate::running;
 
@@ -133,59 +132,4 @@ fn key_line(given: &str) -> Result<String> {
             Ok(text.trim().lines().last().unwrap_or_default().to_owned())
         }
     }
-}
-
-pub fn run_unenroll(options: &cli::Unenroll) -> Result<()> {
-    machine::check_is_plain()?;
-    let change = Change::to_plain()?;
-    let config = change.before();
-    let path = Path::new("/").join(&config.pool);
-    if let Some(device) = config.pool_device.as_ref().filter(|_| options.remove_pool) {
-        return Err(Error::Usage(format!(
-            "the pool is on {device}: run this without --remove-pool, then remove the folder {} there",
-            config.pool.display()
-        )));
-    }
-    let pool = Pool::open(&path)
-        .ok()
-        .filter(|_| config.pool_device.is_none());
-    let would = if options.dry_run { "would go" } else { "goes" };
-    for line in &change.lost {
-        info!("`{line}` {would} from {CONFIG_FILE}, too");
-    }
-    let mut boot = Config::default();
-    boot.read_command_line(&fs::read("/proc/cmdline").unwrap_or_default());
-    if boot.store.is_some() {
-        warn!(
-            "the kernel command line names a store: take it out of the boot loader's configuration"
-        );
-    }
-    if change.new.is_some() {
-        info!("{CONFIG_FILE} keeps the lines that do not make a clone");
-    }
-    if options.dry_run {
-        println!(
-            "would make this machine no clone and run `{}`",
-            change.generator.command()
-        );
-        return Ok(());
-    }
-    let lock = pool.as_ref().map(Pool::lock).transpose()?;
-    change.make()?;
-    if let Some(pool) = &pool {
-        // Without a store, a boot looks for this alone.
-        pool.set_state_aside()?;
-        if options.remove_pool {
-            folders::give_back(pool, Path::new("/"))?;
-            remove_dir(pool.root())?;
-        } else {
-            info!(
-                "{} stays: `reclone unenroll --remove-pool` removes it",
-                path.display()
-            );
-        }
-    }
-    drop(lock);
-    println!("this machine is no clone any more");
-    Ok(())
 }

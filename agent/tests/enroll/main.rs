@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod machine;
+mod pool;
 #[path = "../support/programs.rs"]
 mod programs;
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use machine::{Generator, Machine, Server};
@@ -246,73 +246,6 @@ fn a_machine_that_can_not_be_a_clone_stays_as_it_is() {
     assert_eq!(
         enroll(&[], 2),
         "this machine has neither initramfs-tools nor dracut"
-    );
-    assert_eq!(machine.read(CONF), None);
-}
-
-#[test]
-fn the_pool_goes_only_when_asked_for_and_kept_folders_go_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let (_, server) = site(folder.path());
-    let machine = Machine::new(Generator::Tools);
-    // As a first boot leaves it: /home is in the pool and a link leads there; of /srv, the clone never had one.
-    machine.write("reclone/state", "x");
-    machine.write("reclone/folders/home/thesis", "mine");
-    machine.write("reclone/folders/srv/file", "the model's");
-    machine.write("reclone/folders/var%2flib%2fdb/data", "1");
-    symlink("reclone/folders/home", machine.path("home")).unwrap();
-    fs::create_dir_all(machine.path("var/lib")).unwrap();
-    symlink(
-        "../../reclone/folders/var%2flib%2fdb",
-        machine.path("var/lib/db"),
-    )
-    .unwrap();
-    symlink("/etc", machine.path("srv")).unwrap();
-    machine.write(CONF, &configuration(&server));
-
-    let (_, log) = succeed(&mut machine.unenroll(&[]));
-    assert!(
-        log.contains("/reclone stays: `reclone unenroll --remove-pool` removes it"),
-        "{log}"
-    );
-    assert!(
-        !machine.path("reclone/state").exists(),
-        "a boot finds no generation"
-    );
-    assert_eq!(machine.read("reclone/state.unenrolled").unwrap(), "x");
-    assert_eq!(machine.read("home/thesis").unwrap(), "mine");
-
-    let (_, log) = succeed(&mut machine.unenroll(&["--remove-pool"]));
-    assert!(
-        log.contains("/home is back") && log.contains("/var/lib/db is back"),
-        "{log}"
-    );
-    assert!(!machine.path("reclone").exists());
-    for (path, content) in [("home/thesis", "mine"), ("var/lib/db/data", "1")] {
-        assert_eq!(machine.read(path).unwrap(), content);
-    }
-    let is_link = |name: &str| machine.path(name).symlink_metadata().unwrap().is_symlink();
-    assert_eq!(
-        ["home", "var/lib/db", "srv"].map(is_link),
-        [false, false, true]
-    );
-}
-
-#[test]
-fn a_pool_elsewhere_is_left_to_its_owner() {
-    let folder = tempfile::tempdir().unwrap();
-    let (_, server) = site(folder.path());
-    let machine = Machine::new(Generator::Tools);
-    machine.write(CONF, "pool-device = LABEL=pool\n");
-    succeed(&mut machine.enroll(&server, &[]));
-    assert_eq!(
-        complaint(&mut machine.unenroll(&["--remove-pool"]), 2),
-        "the pool is on LABEL=pool: run this without --remove-pool, then remove the folder reclone there"
-    );
-    let (_, log) = succeed(&mut machine.unenroll(&[]));
-    assert!(
-        log.contains("`pool-device = LABEL=pool` goes from /etc/reclone/reclone.conf, too"),
-        "{log}"
     );
     assert_eq!(machine.read(CONF), None);
 }
