@@ -92,7 +92,7 @@ pub enum Verb {
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "sync")]
 pub struct Sync {
-    /// the store: http://…, https://… or a path
+    /// the store: http://…, https://… or a path; without it, that of the configuration or of the last sync
     #[argh(option)]
     pub store: Option<String>,
     /// the model's public key: a file, or its line in base64

@@ -1,5 +1,6 @@
 //! Verb by verb: options and configuration become calls. Results go to standard output, everything else to the log.
 
+mod configuration;
 mod enroll;
 mod restore;
 mod session;
@@ -10,13 +11,13 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use log::{info, warn};
+use log::info;
 use reclone_format::PublicKey;
 use reclone_format::policy::BUILT_IN;
 use serde_json::json;
 
 use crate::cli::{self, Verb};
-use crate::config::{CONFIG_FILE, Config, Key};
+use crate::config::{Config, Key};
 use crate::error::{Error, Result};
 use crate::fetch::Watcher;
 use crate::follow::Follow;
@@ -30,6 +31,8 @@ use crate::store::Limited;
 use crate::sync::{Goal, Outcome, Report, SyncOptions, mib, sync};
 use crate::sys::mount::in_initramfs;
 use crate::{assemble, boot, explain, good, keep, prune, repair, rollback, status, thaw, verify};
+
+use configuration::read_config;
 
 /// Where a clone that runs finds its pool.
 pub const RUNNING_POOL: &str = "/run/reclone/pool";
@@ -62,16 +65,6 @@ pub fn run(verb: Verb) -> Result<()> {
         Verb::Reset(options) => run_reset(&options),
         Verb::Prune(options) => run_prune(&options),
     }
-}
-
-/// The configuration of this machine; what can not be used in it is reported and left out.
-pub fn read_config() -> Config {
-    let file = Path::new(CONFIG_FILE);
-    let text = fs::read(file).unwrap_or_default();
-    let command_line = fs::read("/proc/cmdline").unwrap_or_default();
-    let (config, complaints) = Config::read(file, &text, &command_line);
-    complaints.iter().for_each(|complaint| warn!("{complaint}"));
-    config
 }
 
 /// The pool's folder: the one named, that of the running clone, that on the mounted root of the initramfs, or that of
@@ -130,6 +123,9 @@ fn run_sync(options: &cli::Sync) -> Result<()> {
     }
     let deadline = deadline(options.timeout);
     let pool = pool_path(options.pool.as_ref(), &config);
+    if config.store.is_none() {
+        config.store = Pool::at(&pool).state()?.store;
+    }
     let follow = Follow::new(&config, deadline, &pool)?;
     if options.dry_run {
         return with_network(&follow, deadline, || {

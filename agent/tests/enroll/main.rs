@@ -6,6 +6,7 @@ mod machine;
 mod pool;
 #[path = "../support/programs.rs"]
 mod programs;
+mod running;
 
 use std::fs;
 use std::path::Path;
@@ -229,13 +230,6 @@ fn a_machine_that_can_not_be_a_clone_stays_as_it_is() {
         format!("{path}: a boot asks its store over the network, at http://… or https://…")
     );
     assert_eq!(machine.everything(), before);
-
-    fs::create_dir_all(machine.path("run/reclone/pool")).unwrap();
-    let said = "what runs is a generation of the model, and what is changed in it goes: \
-                boot with reclone=off on the kernel command line and run this there";
-    assert_eq!(enroll(&[], 2), said);
-    assert_eq!(complaint(&mut machine.unenroll(&[]), 2), said);
-    fs::remove_dir_all(machine.path("run/reclone")).unwrap();
 
     let hook = machine.path("usr/share/initramfs-tools/hooks/reclone");
     fs::remove_file(&hook).unwrap();
