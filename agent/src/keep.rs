@@ -21,11 +21,11 @@ use crate::policy;
 use crate::pool::{Pool, remove_dir};
 use crate::session;
 
-/// Whether a path of the tree is not the model's to say: the clone's own, or nobody's.
+/// Whether a path of the tree is the clone's own, and not the model's to say.
 pub fn is_own(policy: &Policy, path: &TreePath) -> bool {
     let is_own = |is_folder| {
         let rule = policy.rule(path.as_bytes(), is_folder);
-        matches!(rule, Rule::Keep | Rule::Seed | Rule::Exclude)
+        matches!(rule, Rule::Keep | Rule::Seed)
     };
     is_own(false) || is_own(true)
 }

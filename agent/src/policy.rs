@@ -1,5 +1,5 @@
 //! The rules in force: the built-in list, the model's `/etc/reclone/policy` in the generation that boots, the clone's own `policy` in the
-//! pool; the later win. A file that can not be used does not count: its last good copy, in `policies/`, does.
+//! pool; the later win. What they exclude is none of a clone's rules. A file that can not be used does not count: its last good copy, in `policies/`, does.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -55,7 +55,7 @@ pub fn in_force(pool: &Pool, root: &Path, remember: bool) -> Policy {
             Err(error) => fall_back(pool, &mut policy, source, &error),
         }
     }
-    policy
+    policy.of_clone()
 }
 
 /// The rules that held when a generation was booted last: what is there before one is mounted. Complains of nothing; [`in_force`] does.
@@ -66,7 +66,7 @@ pub fn last(pool: &Pool) -> Policy {
     if own.is_none_or(|text| add(&mut policy, Source::Clone, &text).is_err()) {
         add_copy(pool, &mut policy, Source::Clone);
     }
-    policy
+    policy.of_clone()
 }
 
 /// The rules that a generation of the pool will boot with, and what can not be used of them.
@@ -92,7 +92,7 @@ pub fn of_generation(pool: &Pool, generation: &Generation) -> Result<(Policy, Ve
             errors.push(error);
         }
     }
-    Ok((policy, errors))
+    Ok((policy.of_clone(), errors))
 }
 
 fn add(policy: &mut Policy, source: Source, text: &[u8]) -> Result<(), PolicyError> {
@@ -172,6 +172,8 @@ mod tests {
             ("keep /etc/a\nnonsense", "", Rule::Keep, Rule::Reset),
             ("seed /etc/a", "nonsense", Rule::Seed, Rule::Reset),
             ("", "seed /etc/a", Rule::Seed, Rule::Reset),
+            // As if there were no rule: neither kept nor, of what is kept, taken away.
+            ("keep /etc/a\nexclude a", "", Rule::Keep, Rule::Reset),
         ] {
             fs::write(root.join(MODEL_FILE), model).unwrap();
             fs::write(pool.policy(), own).unwrap();

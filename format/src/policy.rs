@@ -50,7 +50,7 @@ pub enum Rule {
     Seed,
     /// As the clone left it, until the model changes it.
     Follow,
-    /// Not published, not touched.
+    /// Not published; for a clone as if there were no rule.
     Exclude,
 }
 
@@ -182,6 +182,12 @@ impl Policy {
         }
         self.lines.append(&mut new);
         Ok(())
+    }
+
+    /// The rules as a clone goes by them: what is not published is the model's concern.
+    pub fn of_clone(mut self) -> Self {
+        self.lines.retain(|line| line.rule != Rule::Exclude);
+        self
     }
 
     /// All rules, the later ones stronger.

@@ -121,7 +121,7 @@ fn fstab(tree: &LiveTree, policy: &Policy, findings: &mut Vec<Finding>) {
         let text = format!("{line}");
         let _ = rules.add(&line.file, text.as_bytes());
     }
-    let is_own = rules.rule(fstab.as_bytes(), false) == Rule::Keep;
+    let is_own = rules.of_clone().rule(fstab.as_bytes(), false) == Rule::Keep;
     let text = head(tree, &fstab, 0, READ_UP_TO).unwrap_or_default();
     for line in String::from_utf8_lossy(&text).lines() {
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -131,7 +131,7 @@ impl<'a> Carrier<'a> {
     fn rule(&self, path: &Path, is_folder: bool) -> Rule {
         let verdict = self.policy.verdict(path.as_os_str().as_bytes(), is_folder);
         match verdict.map(|verdict| verdict.line.rule) {
-            None | Some(Rule::Exclude) if self.following.all => Rule::Follow,
+            None if self.following.all => Rule::Follow,
             rule => rule.unwrap_or(Rule::Reset),
         }
     }
