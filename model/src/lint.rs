@@ -154,7 +154,7 @@ fn fstab(tree: &LiveTree, policy: &Policy, findings: &mut Vec<Finding>) {
 }
 
 /// Whether the initramfs of the model has the agent, as far as names and times tell: it is looked for where packages and `make install-clone`
-/// put it. Only for trees with an initramfs: clones boot with their own, but one day with the model's.
+/// put it. Only for trees with an initramfs: a clone boots with its own, and starts a kernel of the model's with this one.
 fn initramfs(nodes: &[Node], findings: &mut Vec<Finding>) {
     let is_image = |path: &[u8]| {
         path.strip_prefix(b"boot/")
