@@ -6,7 +6,9 @@ mod policy;
 mod servers;
 mod unit;
 
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf, absolute};
 
 use crate::error::{Context, Error, Result};
@@ -155,15 +157,30 @@ fn prepare_store(
 }
 
 fn publish_command(from: &Path, key: &Path, store: &Path) -> String {
-    let from = match from == Path::new("/") {
+    let option = match from == Path::new("/") {
         true => String::new(),
         false => format!(" --from {}", from.display()),
     };
+    let cross = match is_partition(from, "boot") {
+        // Clones start a newer kernel of the model's from there.
+        true => " --cross /boot",
+        false => "",
+    };
     format!(
-        "reclone-model publish{from} --key {} {}",
+        "reclone-model publish{option}{cross} --key {} {}",
         key.display(),
         store.display()
     )
+}
+
+/// Whether another file system begins at a folder of the tree.
+fn is_partition(from: &Path, folder: &str) -> bool {
+    let device = |path: &Path| {
+        let found = fs::symlink_metadata(path).ok().filter(|it| it.is_dir());
+        found.map(|it| it.dev())
+    };
+    let own = device(&from.join(folder));
+    own.is_some() && own != device(from)
 }
 
 /// How the store gets to the clones: by the unit that was asked for, by the web servers that are here, or by hand.

@@ -15,13 +15,15 @@ use reclone_format::{Head, PublicKey};
 
 use support::{PROGRAM, Ran};
 
-/// Gives a machine what its kernel does and runs the program there; the mounts end with the shell that made them.
+/// Gives a machine what its kernel does, and a partition for `/boot` if a file there asks for it, and runs the program there; the
+/// mounts end with the shell that made them.
 const RUN: &str = r#"
 root=$1
 shift
 mount --make-rprivate /
 mount -t proc proc "$root/proc"
 mount --bind /dev "$root/dev"
+[ ! -e "$root/boot/own" ] || mount -t tmpfs tmpfs "$root/boot"
 exec chroot "$root" /usr/sbin/reclone-model "$@"
 "#;
 
@@ -267,6 +269,15 @@ fn a_tree_elsewhere_gets_the_policy_and_is_named_in_the_command() {
     assert!(machine.path("srv/tree/etc/reclone/policy").exists());
     assert!(!machine.path("etc/reclone").exists());
     let command = "\n    reclone-model publish --from /srv/tree --key /root/model.key /srv/model\n";
+    assert!(ran.output.contains(command), "{}", ran.output);
+}
+
+#[test]
+fn a_boot_partition_is_published_too() {
+    let machine = Machine::new();
+    machine.write("boot/own", "");
+    let ran = machine.setup(&[]).expect(0);
+    let command = "\n    reclone-model publish --cross /boot --key /root/model.key /srv/model\n";
     assert!(ran.output.contains(command), "{}", ran.output);
 }
 
