@@ -1,6 +1,6 @@
 # make build, make test and make demo do their own set-up.
 RELEASE = target/x86_64-unknown-linux-gnu/release
-SCRIPTS = .ci/run fuzz/quick units/fresh-home units/apply units/restored.d/50-reload.example qemu-tests/setup qemu-tests/setup-bench qemu-tests/tree qemu-tests/upgrade $(shell find initramfs-tools-hook -type f) $(wildcard dracut-module/50reclone/*.sh)
+SCRIPTS = .ci/run fuzz/quick units/fresh-home units/apply units/restored.d/50-reload.example qemu-tests/setup qemu-tests/setup-bench qemu-tests/tree qemu-tests/upgrade $(shell find initramfs-tools-hook -type f) $(wildcard dracut-module/50reclone/*.sh completions/bash/*) agent/tests/completions/ask.bash
 
 .PHONY: setup build check test test-all boot boot-all matrix power-cut power-cut-quick power-cut-teeth soak bench demo fuzz fuzz-quick deb install-model install-clone
 
