@@ -83,6 +83,9 @@ deb:
 install-model:
 	install -D -t $(DESTDIR)/usr/sbin $(RELEASE)/reclone-model
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/reclone-model.8
+	install -D -m 644 -t $(DESTDIR)/usr/share/bash-completion/completions completions/bash/reclone-model
+	install -D -m 644 -t $(DESTDIR)/usr/share/zsh/vendor-completions completions/zsh/_reclone-model
+	install -D -m 644 -t $(DESTDIR)/usr/share/fish/vendor_completions.d completions/fish/reclone-model.fish
 
 install-clone:
 	install -D -t $(DESTDIR)/usr/sbin $(RELEASE)/reclone
@@ -93,6 +96,9 @@ install-clone:
 	install -D -m 644 dracut-module/reclone.conf $(DESTDIR)/usr/lib/dracut/dracut.conf.d/50-reclone.conf
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/reclone.8
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man5 docs/man/reclone.conf.5 docs/man/reclone-policy.5
+	install -D -m 644 -t $(DESTDIR)/usr/share/bash-completion/completions completions/bash/reclone
+	install -D -m 644 -t $(DESTDIR)/usr/share/zsh/vendor-completions completions/zsh/_reclone
+	install -D -m 644 -t $(DESTDIR)/usr/share/fish/vendor_completions.d completions/fish/reclone.fish
 	install -D -t $(DESTDIR)/usr/lib/reclone units/fresh-home units/apply
 	install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system $(wildcard units/*.service units/*.timer units/*.path)
 	install -D -m 644 -t $(DESTDIR)/usr/share/doc/reclone/user@.service.d units/user@.service.d/50-reclone.conf
