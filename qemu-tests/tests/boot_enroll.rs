@@ -36,6 +36,8 @@ impl Fresh {
     fn install(folder: &Path, name: &str, megabytes: u32, packages: &Path) -> Fresh {
         let tree = Tree::create(System::DEFAULT, &[], &folder.join("tree")).unwrap();
         tree.write("etc/hostname", &format!("{name}\n")).unwrap();
+        let interfaces = "auto lo eth0\niface lo inet loopback\niface eth0 inet dhcp\n";
+        tree.write("etc/network/interfaces", interfaces).unwrap();
         // The test has no other packages than these.
         fs::remove_file(tree.root().join("etc/apt/sources.list")).unwrap();
         let disk = folder.join(format!("{name}.img"));
@@ -71,7 +73,7 @@ impl Fresh {
             loader: Loader::Kernel {
                 kernel: &self.kernel,
                 initrd: &self.initrd,
-                words: &format!("panic=1 {words}"),
+                words: &format!("panic=1 net.ifnames=0 {words}"),
             },
             disk: &self.disk,
             drive: None,

@@ -106,10 +106,7 @@ mod tests {
 
     #[test]
     fn a_partition_that_is_missing_is_said_to_be() {
-        for (seconds, said) in [
-            (0, "it is not there"),
-            (1, "it did not show up within 1 s"),
-        ] {
+        for (seconds, said) in [(0, "it is not there"), (1, "it did not show up within 1 s")] {
             let end = Instant::now() + Duration::from_secs(seconds);
             let error = wait_for(Path::new("/dev/no such"), end).unwrap_err();
             assert_eq!(error.to_string(), said);
