@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use log::warn;
 
-use super::{deadline, key};
+use super::key;
+use super::sync::deadline;
 use crate::cli;
 use crate::config::{CONFIG_FILE, Config, Key};
 use crate::enroll::{Change, Settings, machine};
