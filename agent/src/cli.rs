@@ -128,7 +128,7 @@ pub struct Sync {
     /// with --dry-run: list the paths that would change
     #[argh(switch)]
     pub diff: bool,
-    /// with --dry-run: as one JSON object
+    /// as one JSON object
     #[argh(switch)]
     pub json: bool,
 }
@@ -153,6 +153,9 @@ pub struct Fetch {
     /// seconds until everything must be over; no limit without it
     #[argh(option)]
     pub timeout: Option<u64>,
+    /// as one JSON object
+    #[argh(switch)]
+    pub json: bool,
 }
 
 /// Mount the current generation at a folder.
@@ -244,6 +247,9 @@ pub struct Good {
     /// without the health checks
     #[argh(switch)]
     pub force: bool,
+    /// as one JSON object
+    #[argh(switch)]
+    pub json: bool,
 }
 
 /// Make the previous generation current, until the store has a newer one than that which is left.
@@ -253,6 +259,9 @@ pub struct Rollback {
     /// the pool
     #[argh(option)]
     pub pool: Option<PathBuf>,
+    /// as one JSON object
+    #[argh(switch)]
+    pub json: bool,
 }
 
 /// Sync, check everything, fetch what is damaged, and drop every session that nobody is in.
@@ -271,6 +280,9 @@ pub struct Reset {
     /// remove what is kept, too: files and folders, for good
     #[argh(switch)]
     pub forget: bool,
+    /// as one JSON object
+    #[argh(switch)]
+    pub json: bool,
 }
 
 /// Remove what neither the current nor the previous generation needs, and ended sessions that are too many.
@@ -286,4 +298,7 @@ pub struct Prune {
     /// how much of the disk they may take: `10%`, or a size such as `500M`
     #[argh(option)]
     pub sessions_space: Option<String>,
+    /// as one JSON object
+    #[argh(switch)]
+    pub json: bool,
 }

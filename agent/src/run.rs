@@ -25,13 +25,14 @@ use crate::follow::Follow;
 use crate::good::Good;
 use crate::pool::Pool;
 use crate::progress::TerminalProgress;
+use crate::prune::Pruned;
 use crate::session::{Cap, Session, remove_ended};
 use crate::sync::{Goal, mib};
 use crate::sys::mount::in_initramfs;
 use crate::{assemble, boot, explain, good, keep, prune, repair, rollback, status, thaw, verify};
 
 use configuration::read_config;
-use sync::{describe, sync_from, with_network};
+use sync::{sync_from, told, with_network};
 
 /// Where a clone that runs finds its pool.
 pub const RUNNING_POOL: &str = "/run/reclone/pool";
@@ -221,20 +222,25 @@ fn run_rollback(options: &cli::Rollback) -> Result<()> {
     let pool = open_pool(options.pool.as_ref())?;
     let lock = pool.lock()?;
     let generation = rollback::roll_back(&pool, &lock)?;
-    println!(
-        "generation {} is current again; it is booted the next time",
-        generation.number
-    );
+    let number = generation.number;
+    match options.json {
+        true => println!("{}", json!({ "generation": number })),
+        false => println!("generation {number} is current again; it is booted the next time"),
+    }
     Ok(())
 }
 
 fn run_good(options: &cli::Good) -> Result<()> {
     let pool = open_pool(options.pool.as_ref())?;
-    let said = match good::good(&pool, options.force)? {
-        Good::Proved(generation) => format!("generation {generation} has proved itself"),
-        Good::NotOnTrial(generation) => format!("generation {generation} is not on trial"),
+    let (generation, outcome, said) = match good::good(&pool, options.force)? {
+        Good::Proved(generation) => (generation, "proved", "has proved itself"),
+        Good::NotOnTrial(generation) => (generation, "not-on-trial", "is not on trial"),
     };
-    println!("{said}");
+    let value = json!({ "generation": generation, "outcome": outcome });
+    match options.json {
+        true => println!("{value}"),
+        false => println!("generation {generation} {said}"),
+    }
     Ok(())
 }
 
@@ -244,9 +250,11 @@ fn run_reset(options: &cli::Reset) -> Result<()> {
     pool.drop_damaged_state()?;
     let follow = follow(&pool, options.store.as_ref(), options.key.as_ref(), None)?;
     let watcher = watcher();
-    let damage = with_network(&follow, None, || {
+    let (report, damage) = with_network(&follow, None, || {
         let report = sync_from(&pool, &follow, Goal::Commit, None, &*watcher)?;
-        println!("{}", describe(&report));
+        if !options.json {
+            println!("{}", told(&report, false));
+        }
         let lock = pool.lock()?;
         if options.forget {
             keep::forget(&pool)?;
@@ -256,13 +264,15 @@ fn run_reset(options: &cli::Reset) -> Result<()> {
         let ended = remove_ended(&pool)?;
         info!("{ended} sessions are dropped");
         let damage = verify::verify(&pool, &*watcher)?;
-        repair::mend_all(&pool, &follow, damage, &lock, &*watcher)
+        let damage = repair::mend_all(&pool, &follow, damage, &lock, &*watcher)?;
+        Ok((report, damage))
     })?;
-    println!(
-        "{} objects are whole, {} were mended",
-        damage.checked,
-        damage.count()
-    );
+    let (objects, mended) = (damage.checked, damage.count());
+    let value = json!({ "sync": sync::value(&report), "objects": objects, "mended": mended });
+    match options.json {
+        true => println!("{value}"),
+        false => println!("{objects} objects are whole, {mended} were mended"),
+    }
     Ok(())
 }
 
@@ -276,12 +286,24 @@ fn run_prune(options: &cli::Prune) -> Result<()> {
     }
     let cap = Cap::of(&config, &pool)?;
     let pruned = prune::prune_within(&pool, &lock, &cap)?;
-    println!(
-        "removed {} generations, {} objects ({}), {} sessions",
-        pruned.generations,
-        pruned.objects,
-        mib(pruned.bytes),
-        pruned.sessions
-    );
+    let Pruned {
+        generations,
+        objects,
+        bytes,
+        sessions,
+    } = pruned;
+    let value = json!({
+        "generations": generations,
+        "objects": objects,
+        "bytes": bytes,
+        "sessions": sessions,
+    });
+    let size = mib(bytes);
+    match options.json {
+        true => println!("{value}"),
+        false => println!(
+            "removed {generations} generations, {objects} objects ({size}), {sessions} sessions"
+        ),
+    }
     Ok(())
 }

@@ -8,6 +8,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
 
 use programs::{Site, complaint, fail, reclone, succeed};
 
@@ -253,4 +256,69 @@ fn status_tells_what_the_pool_holds() {
     );
     assert!(status["trial"].is_null(), "it was good enough before");
     assert_eq!(status["store"].as_str(), Some(&*store));
+}
+
+#[test]
+fn what_was_done_is_one_json_object_for_those_who_ask() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::new(folder.path());
+    let said = |mut command: Command| -> Value {
+        let (said, _) = succeed(command.arg("--json"));
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+    };
+    // What came depends on how well it was packed.
+    let sync = |command: Command| {
+        let mut said = said(command);
+        let traffic = said.as_object_mut().unwrap();
+        assert!(traffic.remove("requests").unwrap().as_u64() > Some(0));
+        assert!(traffic.remove("received").unwrap().is_u64());
+        said
+    };
+    let report = |outcome: &str, generation: u64, objects: u64, content: u64| {
+        json!({
+            "outcome": outcome,
+            "generation": generation,
+            "objects": objects,
+            "content": content,
+        })
+    };
+    let long = |letter: &str| letter.repeat(1000);
+    fs::write(site.tree.join("file"), long("1")).unwrap();
+    site.publish();
+    assert_eq!(sync(site.sync()), report("committed", 1, 1, 1000));
+    assert_eq!(sync(site.sync()), report("unchanged", 1, 0, 0));
+    fs::write(site.tree.join("more"), long("2")).unwrap();
+    site.publish();
+    assert_eq!(sync(site.fetch()), report("staged", 2, 1, 1000));
+    assert_eq!(sync(site.sync())["outcome"], "committed");
+    assert_eq!(said(site.verb("rollback")), json!({ "generation": 1 }));
+    assert_eq!(sync(site.sync()), report("refused", 1, 0, 0));
+    fs::write(site.pool.join("thaw"), "3 1\n").unwrap();
+    assert_eq!(
+        said(site.sync()),
+        json!({ "outcome": "thawed", "generation": 1, "boots": 3 })
+    );
+    assert_eq!(said(site.verb("freeze")), json!({ "thawed": true }));
+    assert_eq!(said(site.verb("freeze")), json!({ "thawed": false }));
+    assert_eq!(said(site.verb("rollback")), json!({ "generation": 2 }));
+    let mut reset = site.verb("reset");
+    reset.arg("--key").arg(site.public_key());
+    let reset = said(reset);
+    assert_eq!(reset["sync"]["outcome"], "unchanged");
+    assert_eq!([&reset["objects"], &reset["mended"]], [2, 0]);
+    assert_eq!(reset.as_object().unwrap().len(), 3);
+    fs::remove_file(site.tree.join("file")).unwrap();
+    for _ in 0..2 {
+        fs::write(site.tree.join("more"), long("3")).unwrap();
+        site.publish();
+        succeed(&mut site.sync());
+    }
+    assert_eq!(
+        said(site.verb("prune")),
+        json!({ "generations": 2, "objects": 2, "bytes": 2000, "sessions": 0 })
+    );
+    let mut drop = reclone();
+    drop.args(["session", "drop", "--all", "--pool"]);
+    drop.arg(&site.pool);
+    assert_eq!(said(drop), json!({ "dropped": 0 }));
 }

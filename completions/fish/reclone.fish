@@ -60,7 +60,6 @@ complete -c reclone -n '__reclone_at unenroll' -s n -l dry-run -d 'say what woul
 complete -c reclone -n '__reclone_at unenroll' -l remove-pool -d 'remove the pool, too, with what was kept and with all sessions'
 complete -c reclone -n '__reclone_at sync' -s n -l dry-run -d 'say what would be fetched and changed'
 complete -c reclone -n '__reclone_at sync' -l diff -d 'with --dry-run: list the paths that would change'
-complete -c reclone -n '__reclone_at sync' -l json -d 'with --dry-run: as one JSON object'
 complete -c reclone -n '__reclone_at assemble' -l session -x -a 'none (__fish_complete_directories)' -d 'the folder for what is written'
 complete -c reclone -n '__reclone_at assemble' -l previous -d 'mount the previous generation instead'
 complete -c reclone -n '__reclone_at boot' -l root -x -a '(__fish_complete_directories)' -d 'where the distribution mounted the root file system'
@@ -80,7 +79,8 @@ complete -c reclone -n '__reclone_at good' -l force -d 'without the health check
 complete -c reclone -n '__reclone_at reset' -l forget -d 'remove what is kept, too'
 complete -c reclone -n '__reclone_at prune' -l sessions -x -d 'how many ended sessions stay'
 complete -c reclone -n '__reclone_at prune' -l sessions-space -x -d 'how much of the disk they may take'
-complete -c reclone -n '__reclone_at status explain diff restore "session list" "session diff" verify' -l json -d 'as one JSON object'
+complete -c reclone -n '__reclone_at sync fetch status explain diff restore thaw freeze verify good rollback reset prune' -l json -d 'as one JSON object'
+complete -c reclone -n '__reclone_at "session list" "session diff" "session recover" "session drop"' -l json -d 'as one JSON object'
 
 # What follows the verb.
 complete -c reclone -n '__reclone_at assemble' -a '(__fish_complete_directories)'

@@ -67,6 +67,9 @@ pub struct SessionRecover {
     /// a folder to put them in; without it, they take their old places, and what is there goes
     #[argh(option)]
     pub to: Option<PathBuf>,
+    /// as one JSON object
+    #[argh(switch)]
+    pub json: bool,
     /// what to bring back
     #[argh(positional, arg_name = "path")]
     pub paths: Vec<PathBuf>,
@@ -82,6 +85,9 @@ pub struct SessionDrop {
     /// every one
     #[argh(switch)]
     pub all: bool,
+    /// as one JSON object
+    #[argh(switch)]
+    pub json: bool,
     /// their numbers
     #[argh(positional, arg_name = "session")]
     pub sessions: Vec<String>,
@@ -97,6 +103,9 @@ pub struct Thaw {
     /// over how many boots; 1 without it
     #[argh(option, default = "1")]
     pub boots: u32,
+    /// as one JSON object
+    #[argh(switch)]
+    pub json: bool,
 }
 
 /// Take back `thaw`: the next boot begins anew.
@@ -106,4 +115,7 @@ pub struct Freeze {
     /// the pool
     #[argh(option)]
     pub pool: Option<PathBuf>,
+    /// as one JSON object
+    #[argh(switch)]
+    pub json: bool,
 }

@@ -124,6 +124,7 @@ fn recover(options: &cli::SessionRecover) -> Result<()> {
     let session = session::find_ended(&pool, options.session.as_deref())?;
     let to = options.to.as_deref().map(absolute).transpose()?;
     let view = View::open(&pool, &session)?;
+    let mut recovered = Vec::new();
     for path in &options.paths {
         let path = tree_path(path)?;
         let tree = Tree::of_folder(&view.top(), &path)?;
@@ -138,11 +139,15 @@ fn recover(options: &cli::SessionRecover) -> Result<()> {
             None => Path::new("/").join(path.as_path()),
         };
         restore::put(tree, &target)?;
-        println!(
-            "{path} of session {} is at {}",
-            session.name(),
-            target.display()
-        );
+        let (name, at) = (session.name(), target.display().to_string());
+        if !options.json {
+            println!("{path} of session {name} is at {at}");
+        }
+        recovered.push(json!({ "path": path.to_string(), "at": at }));
+    }
+    if options.json {
+        let value = json!({ "session": session.name(), "recovered": recovered });
+        println!("{value}");
     }
     Ok(())
 }
@@ -151,7 +156,11 @@ fn drop(options: &cli::SessionDrop) -> Result<()> {
     let pool = run::open_pool(options.pool.as_ref())?;
     let _lock = pool.lock()?;
     if options.all {
-        println!("dropped {} sessions", session::remove_ended(&pool)?);
+        let count = session::remove_ended(&pool)?;
+        match options.json {
+            true => println!("{}", json!({ "dropped": count })),
+            false => println!("dropped {count} sessions"),
+        }
         return Ok(());
     }
     if options.sessions.is_empty() {
@@ -162,7 +171,12 @@ fn drop(options: &cli::SessionDrop) -> Result<()> {
     for number in &options.sessions {
         let session = session::find_ended(&pool, Some(number))?;
         session.remove()?;
-        println!("dropped session {number}");
+        if !options.json {
+            println!("dropped session {number}");
+        }
+    }
+    if options.json {
+        println!("{}", json!({ "dropped": options.sessions.len() }));
     }
     Ok(())
 }
@@ -176,12 +190,17 @@ pub fn run_thaw(options: &cli::Thaw) -> Result<()> {
     }
     let pool = run::open_pool(options.pool.as_ref())?;
     let lock = pool.lock()?;
-    let generation = thaw::thaw(&pool, &lock, options.boots)?;
-    println!(
-        "what is written stays over the next {}; until then generation {} stays, too, whatever is published",
-        boots(options.boots),
-        generation.number
-    );
+    let number = thaw::thaw(&pool, &lock, options.boots)?.number;
+    match options.json {
+        true => println!(
+            "{}",
+            json!({ "generation": number, "boots": options.boots })
+        ),
+        false => println!(
+            "what is written stays over the next {}; until then generation {number} stays, too, whatever is published",
+            boots(options.boots)
+        ),
+    }
     Ok(())
 }
 
@@ -190,6 +209,7 @@ pub fn run_freeze(options: &cli::Freeze) -> Result<()> {
     let pool = run::open_pool(options.pool.as_ref())?;
     let lock = pool.lock()?;
     match thaw::freeze(&pool, &lock)? {
+        thawed if options.json => println!("{}", json!({ "thawed": thawed })),
         true => println!("the next boot begins anew"),
         false => println!("this clone was not thawed: the next boot begins anew"),
     }
@@ -197,13 +217,16 @@ pub fn run_freeze(options: &cli::Freeze) -> Result<()> {
 }
 
 /// Says why there is no sync in a thawed clone; nothing where it is not.
-pub fn refusal(pool: &Pool) -> Option<String> {
+pub fn refusal(pool: &Pool, as_json: bool) -> Option<String> {
     let left = thaw::boots_left(pool)?;
     let number = pool.state().ok()?.current.map_or(0, |it| it.number);
-    Some(format!(
-        "generation {number} stays: this clone is thawed for {} more; `reclone freeze` ends that",
-        boots(left)
-    ))
+    Some(match as_json {
+        true => json!({ "outcome": "thawed", "generation": number, "boots": left }).to_string(),
+        false => format!(
+            "generation {number} stays: this clone is thawed for {} more; `reclone freeze` ends that",
+            boots(left)
+        ),
+    })
 }
 
 fn boots(count: u32) -> String {

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use super::configuration::read_config;
 use super::session;
 use crate::error::{Error, Result};
@@ -33,8 +35,8 @@ pub fn run_sync(options: &cli::Sync) -> Result<()> {
     config.key = options.key.as_deref().map(run::key).or(config.key);
     config.ca = options.ca.clone().or(config.ca);
     config.token_file = options.token_file.clone().or(config.token_file);
-    if (options.diff || options.json) && !options.dry_run {
-        return Err(Error::Usage("--diff and --json go with --dry-run".into()));
+    if options.diff && !options.dry_run {
+        return Err(Error::Usage("--diff goes with --dry-run".into()));
     }
     let deadline = deadline(options.timeout);
     let pool = run::pool_path(options.pool.as_ref(), &config);
@@ -48,7 +50,7 @@ pub fn run_sync(options: &cli::Sync) -> Result<()> {
         });
     }
     let pool = Pool::create(&pool)?;
-    if let Some(refusal) = session::refusal(&pool) {
+    if let Some(refusal) = session::refusal(&pool, options.json) {
         println!("{refusal}");
         return Ok(());
     }
@@ -57,7 +59,7 @@ pub fn run_sync(options: &cli::Sync) -> Result<()> {
         let plain_root = options.plain_root.as_deref();
         sync_from(&pool, &follow, Goal::Commit, plain_root, &*watcher)
     })?;
-    println!("{}", describe(&report));
+    println!("{}", told(&report, options.json));
     Ok(())
 }
 
@@ -94,7 +96,7 @@ pub fn run_fetch(options: &cli::Fetch) -> Result<()> {
     let report = with_network(&follow, deadline, || {
         sync_from(&pool, &follow, Goal::Stage, None, &*watcher)
     })?;
-    println!("{}", describe(&report));
+    println!("{}", told(&report, options.json));
     Ok(())
 }
 
@@ -127,6 +129,32 @@ pub fn sync_from(
         watcher,
     };
     sync(pool, &*follow.store, &options)
+}
+
+/// What a sync did, as a script wants it or in one line.
+pub fn told(report: &Report, as_json: bool) -> String {
+    match as_json {
+        true => value(report).to_string(),
+        false => describe(report),
+    }
+}
+
+/// What a sync did, as one JSON object.
+pub fn value(report: &Report) -> Value {
+    let outcome = match report.outcome {
+        Outcome::Unchanged => "unchanged",
+        Outcome::Refused => "refused",
+        Outcome::Staged => "staged",
+        Outcome::Committed => "committed",
+    };
+    json!({
+        "outcome": outcome,
+        "generation": report.generation,
+        "objects": report.figures.objects,
+        "content": report.figures.content,
+        "requests": report.traffic.requests,
+        "received": report.traffic.bytes,
+    })
 }
 
 /// One line on what a sync did.

@@ -14,6 +14,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use mounts::{Mount, ext4, is_root, xfs};
 use programs::{Site, complaint, succeed};
 
@@ -77,9 +79,9 @@ impl Clone {
         command
     }
 
-    fn ended(&self) -> Vec<serde_json::Value> {
+    fn ended(&self) -> Vec<Value> {
         let (said, _) = succeed(&mut self.verb(&["list", "--json"]));
-        let list: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let list: Value = serde_json::from_str(&said).unwrap();
         list["ended"].as_array().unwrap().clone()
     }
 }
@@ -148,6 +150,14 @@ fn lost_work_is_listed_and_brought_back() {
                 "/home/kiosk of session 1 is at {to}/kiosk\n/srv/data of session 1 is at {to}/data\n"
             )
         );
+        let (said, _) = succeed(clone.verb(&words).arg("--json"));
+        assert_eq!(
+            serde_json::from_str::<Value>(&said).unwrap(),
+            json!({ "session": "1", "recovered": [
+                { "path": "/home/kiosk", "at": format!("{to}/kiosk") },
+                { "path": "/srv/data", "at": format!("{to}/data") },
+            ] })
+        );
         let read = |name: &str| fs::read_to_string(rescued.join(name)).unwrap();
         assert_eq!(read("kiosk/thesis"), "much work");
         assert_eq!(read("kiosk/pictures/two"), "2");
@@ -180,8 +190,14 @@ fn lost_work_is_listed_and_brought_back() {
             clone.site.pool.display()
         );
         assert_eq!(complaint(&mut clone.verb(&["diff", "7"]), 3), unknown);
-        succeed(&mut clone.verb(&["drop", "1"]));
+        let (said, _) = succeed(&mut clone.verb(&["drop", "1", "--json"]));
+        assert_eq!(said, "{\"dropped\":1}\n");
         assert_eq!(clone.ended().len(), 0);
+        clone.session(|_| {
+            let thaw = |verb: &str| succeed(clone.site.verb(verb).arg("--json")).0;
+            assert_eq!(thaw("thaw"), "{\"boots\":1,\"generation\":1}\n");
+            assert_eq!(thaw("freeze"), "{\"thawed\":true}\n");
+        });
         let left = fs::read_dir("/run/reclone").into_iter().flatten().flatten();
         let mine = format!("view-{}", std::process::id());
         assert!(left.into_iter().all(|entry| entry.file_name() != *mine));

@@ -115,9 +115,9 @@ fn the_time_is_told_once_a_transfer_was_measured() {
 }
 
 #[test]
-fn paths_and_json_are_only_for_a_look() {
+fn paths_are_only_for_a_look() {
     let folder = tempfile::tempdir().unwrap();
     let (model, _) = site(folder.path(), 0);
     let said = complaint(model.site.sync().arg("--diff"), 2);
-    assert_eq!(said, "--diff and --json go with --dry-run");
+    assert_eq!(said, "--diff goes with --dry-run");
 }
