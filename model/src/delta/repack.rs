@@ -1,6 +1,7 @@
 //! An object that is compressed itself, as an initramfs image: its content as a patch of the objects that it was built
 //! from, and the recipe to compress it again. Whether that gives the same bytes is tried out before it is believed.
 
+mod again;
 mod blocks;
 mod cpio;
 mod level;
@@ -8,16 +9,16 @@ mod level;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
+use reclone_format::repack::Repacker;
 use reclone_format::repack::recipe::{Item, Job, Packing};
-use reclone_format::repack::{Engine, Repacker};
 use reclone_format::wire::Writer;
 use reclone_format::{Codec, Frame, ObjectId, PackedObject, patch};
 use zstd::stream::raw::CParameter;
 
 use super::effort::Effort;
 use super::encode::Encoded;
-use blocks::{Blocks, ZstdFrame};
-use level::Recorded;
+use again::Again;
+use blocks::ZstdFrame;
 
 /// The first bytes of a zstd frame.
 pub const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -115,32 +116,22 @@ fn recipe(
     Item::Plain(frame.start as u64).write(&mut fields)?;
     Item::Bytes(object[frame.start..frame.blocks].to_vec()).write(&mut fields)?;
     Item::Frame(job).write(&mut fields)?;
-    let (mut engine, mut blocks, mut at) = (Engine::new(job), Blocks::of(object, frame), 0);
-    let mut made = Vec::new();
-    while let Some(mut parsed) = blocks.next()? {
-        let Some(content) = content.get(at..at + parsed.block.size) else {
-            return Ok(None);
-        };
-        at += content.len();
-        made.clear();
-        engine.begin_block();
-        engine.add(content);
-        let mut guide = Recorded::of(&parsed);
-        engine.write(&parsed.block, &mut guide, &mut made)?;
-        if object.get(parsed.place.clone()) != Some(&made[..]) {
+    let mut again = Again::of(object, frame, content, job);
+    while let Some(packed) = again.next()? {
+        let mut parsed = packed.parsed;
+        if object.get(parsed.place) != Some(&packed.bytes[..]) {
             return Ok(None);
         }
-        let corrections = guide.corrections;
         if let Packing::Compressed(block) = &mut parsed.block.packing {
-            block.corrections = corrections;
+            block.corrections = packed.corrections;
         }
         Item::Block(parsed.block).write(&mut fields)?;
     }
-    for rest in object[blocks.end()..].chunks(usize::from(u16::MAX)) {
+    for rest in object[again.end()..].chunks(usize::from(u16::MAX)) {
         Item::Bytes(rest.to_vec()).write(&mut fields)?;
     }
     Item::End.write(&mut fields)?;
-    Ok((at == content.len()).then(|| fields.into_inner()))
+    Ok(again.is_used_up().then(|| fields.into_inner()))
 }
 
 #[cfg(test)]

@@ -238,7 +238,8 @@ impl<'a> Rest<'a> {
     }
 }
 
-fn bad() -> Error {
+/// What is no such frame.
+pub fn bad() -> Error {
     Error::Malformed {
         structure: "zstd frame",
         reason: "it is not one, or not such a one".into(),
