@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::hosts::Host;
 use crate::initramfs::Initramfs;
@@ -117,10 +119,25 @@ impl<'a> Clone<'a> {
 
     fn run(&self, options: &str, words: &str) -> Output {
         let disk = self.path("disk.img");
+        wait_until_unused(&disk);
         let unshare = self.host.command("unshare");
         let after = (Path::new(""), "cat /proc/mounts >$1/mounts");
         self.initramfs
             .boot_and_run(unshare, (&disk, options), words, after)
+    }
+}
+
+/// Waits until the loop device of the boot before is gone: `mount` would take it again, writable or not. Namespaces of other tests may
+/// have it, for the moment that they take.
+fn wait_until_unused(disk: &Path) {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let (devices, _) = succeed(Command::new("losetup").arg("--associated").arg(disk));
+        if devices.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < end, "{devices}");
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
