@@ -15,7 +15,7 @@ use std::time::{Instant, SystemTime};
 use log::info;
 use reclone_format::PublicKey;
 use reclone_format::policy::BUILT_IN;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{self, Verb};
 use crate::config::{Config, Key};
@@ -32,7 +32,7 @@ use crate::sys::mount::in_initramfs;
 use crate::{assemble, boot, explain, good, keep, prune, repair, rollback, status, thaw, verify};
 
 use configuration::read_config;
-use sync::{sync_from, told, with_network};
+use sync::{sync_from, with_network};
 
 /// Where a clone that runs finds its pool.
 pub const RUNNING_POOL: &str = "/run/reclone/pool";
@@ -98,6 +98,14 @@ fn key(text: &str) -> Key {
     match Path::new(text).exists() || text.contains('/') && !is_key() {
         true => Key::File(text.into()),
         false => Key::Text(text.to_owned()),
+    }
+}
+
+/// Prints what a verb did, as a script wants it or in words.
+fn say(as_json: bool, value: &Value, words: &str) {
+    match as_json {
+        true => println!("{value}"),
+        false => println!("{words}"),
     }
 }
 
@@ -223,10 +231,8 @@ fn run_rollback(options: &cli::Rollback) -> Result<()> {
     let lock = pool.lock()?;
     let generation = rollback::roll_back(&pool, &lock)?;
     let number = generation.number;
-    match options.json {
-        true => println!("{}", json!({ "generation": number })),
-        false => println!("generation {number} is current again; it is booted the next time"),
-    }
+    let words = format!("generation {number} is current again; it is booted the next time");
+    say(options.json, &json!({ "generation": number }), &words);
     Ok(())
 }
 
@@ -237,10 +243,8 @@ fn run_good(options: &cli::Good) -> Result<()> {
         Good::NotOnTrial(generation) => (generation, "not-on-trial", "is not on trial"),
     };
     let value = json!({ "generation": generation, "outcome": outcome });
-    match options.json {
-        true => println!("{value}"),
-        false => println!("generation {generation} {said}"),
-    }
+    let words = format!("generation {generation} {said}");
+    say(options.json, &value, &words);
     Ok(())
 }
 
@@ -253,7 +257,7 @@ fn run_reset(options: &cli::Reset) -> Result<()> {
     let (report, damage) = with_network(&follow, None, || {
         let report = sync_from(&pool, &follow, Goal::Commit, None, &*watcher)?;
         if !options.json {
-            println!("{}", told(&report, false));
+            println!("{}", sync::describe(&report));
         }
         let lock = pool.lock()?;
         if options.forget {
@@ -269,10 +273,8 @@ fn run_reset(options: &cli::Reset) -> Result<()> {
     })?;
     let (objects, mended) = (damage.checked, damage.count());
     let value = json!({ "sync": sync::value(&report), "objects": objects, "mended": mended });
-    match options.json {
-        true => println!("{value}"),
-        false => println!("{objects} objects are whole, {mended} were mended"),
-    }
+    let words = format!("{objects} objects are whole, {mended} were mended");
+    say(options.json, &value, &words);
     Ok(())
 }
 
@@ -299,11 +301,9 @@ fn run_prune(options: &cli::Prune) -> Result<()> {
         "sessions": sessions,
     });
     let size = mib(bytes);
-    match options.json {
-        true => println!("{value}"),
-        false => println!(
-            "removed {generations} generations, {objects} objects ({size}), {sessions} sessions"
-        ),
-    }
+    let words = format!(
+        "removed {generations} generations, {objects} objects ({size}), {sessions} sessions"
+    );
+    say(options.json, &value, &words);
     Ok(())
 }

@@ -157,10 +157,8 @@ fn drop(options: &cli::SessionDrop) -> Result<()> {
     let _lock = pool.lock()?;
     if options.all {
         let count = session::remove_ended(&pool)?;
-        match options.json {
-            true => println!("{}", json!({ "dropped": count })),
-            false => println!("dropped {count} sessions"),
-        }
+        let words = format!("dropped {count} sessions");
+        run::say(options.json, &json!({ "dropped": count }), &words);
         return Ok(());
     }
     if options.sessions.is_empty() {
@@ -191,16 +189,12 @@ pub fn run_thaw(options: &cli::Thaw) -> Result<()> {
     let pool = run::open_pool(options.pool.as_ref())?;
     let lock = pool.lock()?;
     let number = thaw::thaw(&pool, &lock, options.boots)?.number;
-    match options.json {
-        true => println!(
-            "{}",
-            json!({ "generation": number, "boots": options.boots })
-        ),
-        false => println!(
-            "what is written stays over the next {}; until then generation {number} stays, too, whatever is published",
-            boots(options.boots)
-        ),
-    }
+    let value = json!({ "generation": number, "boots": options.boots });
+    let words = format!(
+        "what is written stays over the next {}; until then generation {number} stays, too, whatever is published",
+        boots(options.boots)
+    );
+    run::say(options.json, &value, &words);
     Ok(())
 }
 
@@ -208,25 +202,27 @@ pub fn run_thaw(options: &cli::Thaw) -> Result<()> {
 pub fn run_freeze(options: &cli::Freeze) -> Result<()> {
     let pool = run::open_pool(options.pool.as_ref())?;
     let lock = pool.lock()?;
-    match thaw::freeze(&pool, &lock)? {
-        thawed if options.json => println!("{}", json!({ "thawed": thawed })),
-        true => println!("the next boot begins anew"),
-        false => println!("this clone was not thawed: the next boot begins anew"),
-    }
+    let thawed = thaw::freeze(&pool, &lock)?;
+    let words = match thawed {
+        true => "the next boot begins anew",
+        false => "this clone was not thawed: the next boot begins anew",
+    };
+    run::say(options.json, &json!({ "thawed": thawed }), words);
     Ok(())
 }
 
 /// Says why there is no sync in a thawed clone; nothing where it is not.
-pub fn refusal(pool: &Pool, as_json: bool) -> Option<String> {
+pub fn refusal(pool: &Pool) -> Option<(Value, String)> {
     let left = thaw::boots_left(pool)?;
     let number = pool.state().ok()?.current.map_or(0, |it| it.number);
-    Some(match as_json {
-        true => json!({ "outcome": "thawed", "generation": number, "boots": left }).to_string(),
-        false => format!(
-            "generation {number} stays: this clone is thawed for {} more; `reclone freeze` ends that",
-            boots(left)
-        ),
-    })
+    let words = format!(
+        "generation {number} stays: this clone is thawed for {} more; `reclone freeze` ends that",
+        boots(left)
+    );
+    Some((
+        json!({ "outcome": "thawed", "generation": number, "boots": left }),
+        words,
+    ))
 }
 
 fn boots(count: u32) -> String {

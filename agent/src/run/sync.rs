@@ -50,8 +50,8 @@ pub fn run_sync(options: &cli::Sync) -> Result<()> {
         });
     }
     let pool = Pool::create(&pool)?;
-    if let Some(refusal) = session::refusal(&pool, options.json) {
-        println!("{refusal}");
+    if let Some((value, words)) = session::refusal(&pool) {
+        run::say(options.json, &value, &words);
         return Ok(());
     }
     let watcher = run::watcher();
@@ -59,7 +59,7 @@ pub fn run_sync(options: &cli::Sync) -> Result<()> {
         let plain_root = options.plain_root.as_deref();
         sync_from(&pool, &follow, Goal::Commit, plain_root, &*watcher)
     })?;
-    println!("{}", told(&report, options.json));
+    run::say(options.json, &value(&report), &describe(&report));
     Ok(())
 }
 
@@ -96,7 +96,7 @@ pub fn run_fetch(options: &cli::Fetch) -> Result<()> {
     let report = with_network(&follow, deadline, || {
         sync_from(&pool, &follow, Goal::Stage, None, &*watcher)
     })?;
-    println!("{}", told(&report, options.json));
+    run::say(options.json, &value(&report), &describe(&report));
     Ok(())
 }
 
@@ -129,14 +129,6 @@ pub fn sync_from(
         watcher,
     };
     sync(pool, &*follow.store, &options)
-}
-
-/// What a sync did, as a script wants it or in one line.
-pub fn told(report: &Report, as_json: bool) -> String {
-    match as_json {
-        true => value(report).to_string(),
-        false => describe(report),
-    }
 }
 
 /// What a sync did, as one JSON object.
