@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod console;
 pub mod facts;
+pub mod folder;
 pub mod gpt;
 pub mod image;
 pub mod initramfs;

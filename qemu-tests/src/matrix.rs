@@ -88,6 +88,9 @@ pub fn run(system: System, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Outc
         };
         outcomes.push((name, result));
     }
+    if outcomes.iter().any(|(_, result)| result.is_err()) {
+        chain.site.keep();
+    }
     Ok(outcomes)
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::folder::Folder;
 use crate::image::{Tree, copy_disk, project, run};
 use crate::initramfs::System;
 use crate::launch::Launch;
@@ -15,7 +16,7 @@ const DISK: u32 = 1100;
 
 /// Where everything of a site is. The tree is first the clone's, then becomes the model's.
 pub struct Site {
-    folder: PathBuf,
+    folder: Folder,
     /// What the clones run before they are the model.
     pub system: System,
     /// The model's tree, which a test may change before it publishes.
@@ -50,53 +51,52 @@ impl Site {
         packages: &[&str],
         change: impl FnOnce(&Tree) -> io::Result<()>,
     ) -> io::Result<Site> {
-        let folder = project().join("target/qemu").join(name);
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
-        fs::create_dir_all(&folder)?;
-        let site = |model, kernel, initrd| Site {
-            folder: folder.clone(),
-            system,
-            model,
-            kernel,
-            initrd,
-            show: false,
-        };
-        let key = folder.join("key");
+        let folder = Folder::create(name)?;
+        let at = |name| folder.path().join(name);
+        let key = at("key");
         run(Command::new(program("reclone-model"))
             .arg("init")
-            .arg(folder.join("store"))
+            .arg(at("store"))
             .arg("--key")
             .arg(&key))?;
-        let tree = Tree::create(system, packages, &folder.join("tree"))?;
-        tree.write(
-            "etc/reclone/model.pub",
-            &fs::read_to_string(folder.join("key.pub"))?,
-        )?;
+        let tree = Tree::create(system, packages, &at("tree"))?;
+        tree.write("etc/reclone/model.pub", &fs::read_to_string(at("key.pub"))?)?;
         tree.write("etc/machine-id", "c10ec10ec10ec10ec10ec10ec10ec10e\n")?;
         tree.write("etc/only-on-the-plain-disk", "plain\n")?;
         tree.write("etc/reclone/reclone.conf", "key = /etc/reclone/model.pub\n")?;
         change(&tree)?;
         system.initramfs.install_module(tree.root())?;
         system.initramfs.make(&tree)?;
-        let kernel = folder.join("vmlinuz");
-        let initrd = folder.join("initrd");
+        let kernel = at("vmlinuz");
+        let initrd = at("initrd");
         fs::copy(tree.boot_file("vmlinuz-")?, &kernel)?;
         fs::copy(tree.boot_file("initrd.img-")?, &initrd)?;
-        tree.to_disk(&folder.join("plain.img"), DISK)?;
+        tree.to_disk(&at("plain.img"), DISK)?;
         become_model(&tree)?;
-        Ok(site(tree, kernel, initrd))
+        Ok(Site {
+            folder,
+            system,
+            model: tree,
+            kernel,
+            initrd,
+            show: false,
+        })
     }
 
     /// The same site, with the console of its machines copied to standard output.
-    pub fn shown(self) -> Site {
-        Site { show: true, ..self }
+    pub fn shown(mut self) -> Site {
+        self.show = true;
+        self
+    }
+
+    /// Leaves its folder for somebody to look at.
+    pub fn keep(&mut self) {
+        self.folder.keep();
     }
 
     /// A path in the site's folder.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.folder.path().join(name)
     }
 
     /// The store.

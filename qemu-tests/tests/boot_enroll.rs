@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use qemu_tests::facts::Facts;
+use qemu_tests::folder::Folder;
 use qemu_tests::image::{Tree, copy_disk, is_clean, project, run};
 use qemu_tests::initramfs::System;
 use qemu_tests::machine::{Boot, Loader, Machine};
@@ -141,14 +142,11 @@ fn two_fresh_machines_become_a_model_and_its_clone() {
     if !Machine::available() {
         return;
     }
-    let folder = project().join("target/qemu/enroll");
-    if folder.exists() {
-        fs::remove_dir_all(&folder).unwrap();
-    }
-    fs::create_dir_all(&folder).unwrap();
-    let packages = repository(&folder);
+    let folder = Folder::create("enroll").unwrap();
+    let folder = folder.path();
+    let packages = repository(folder);
     let port = free_port();
-    let mut model = Fresh::install(&folder, "model", 2500, &packages);
+    let mut model = Fresh::install(folder, "model", 2500, &packages);
     model.network = vec![format!(
         "user,id=n,hostfwd=tcp:127.0.0.1:{port}-:{STORE_PORT}"
     )];
@@ -170,7 +168,7 @@ fn two_fresh_machines_become_a_model_and_its_clone() {
         "reclone-model publish --key /root/model.key /srv/model",
     );
 
-    let clone = Fresh::install(&folder, "clone", 1500, &packages);
+    let clone = Fresh::install(folder, "clone", 1500, &packages);
     let tree = Tree::at(&folder.join("tree"));
     let mut machine = clone.start("");
     does(&mut machine, REPOSITORY);

@@ -28,7 +28,8 @@ fn main() -> io::Result<()> {
     }
     let started = Instant::now();
     heading("a Debian tree becomes a plain clone disk and, with another identity, the model");
-    let site = Site::create(System::DEFAULT, "demo")?.shown();
+    let mut site = Site::create(System::DEFAULT, "demo")?.shown();
+    site.keep();
     site.copy("plain.img", DISK)?;
     heading("the model is published");
     site.publish()?;

@@ -1,19 +1,17 @@
 //! Disks of several partitions, and disks that are not well.
 
 use qemu_tests::image::{is_clean, make_disk, replace_file};
-use qemu_tests::machine::Machine;
 
-use crate::{Case, prepared, store_word};
+use crate::{Case, store_word};
 
 const POOL: &str = "reclone.pool-device=LABEL=pool";
 
 #[test]
 fn pool_and_home_may_be_on_partitions_of_their_own() {
-    if !Machine::available() {
+    let Some(case) = Case::new("own") else {
         return;
-    }
-    let case = Case::new("own").unwrap();
-    let site = &prepared().site;
+    };
+    let site = case.site;
     site.copy("plain.img", &case.disk).unwrap();
     let fstab = "/dev/disk/by-id/virtio-root / ext4 errors=remount-ro 0 1\n/dev/disk/by-label/home /home ext4 defaults 0 2\n";
     replace_file(&case.disk_path(), "/etc/fstab", fstab).unwrap();

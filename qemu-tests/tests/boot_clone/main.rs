@@ -80,9 +80,10 @@ fn assert_is_small(machine: &mut Machine) {
     assert!(kib < 256 * 1024, "{said}");
 }
 
-/// A case with a disk and a store of its own.
+/// A case with a disk and a store of its own. What is called after it goes with it, unless it fails.
 struct Case {
     site: &'static Site,
+    name: String,
     disk: String,
     store: PathBuf,
 }
@@ -101,7 +102,12 @@ impl Case {
         }
         let mut copy = std::process::Command::new("cp");
         run(copy.arg("-a").arg(site.store()).arg(&store)).unwrap();
-        Some(Case { site, disk, store })
+        Some(Case {
+            site,
+            name: name.to_owned(),
+            disk,
+            store,
+        })
     }
 
     /// The model, for this case alone.
@@ -142,6 +148,21 @@ impl Case {
 
     fn disk_path(&self) -> PathBuf {
         self.site.path(&self.disk)
+    }
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let prefix = format!("{}.", self.name);
+        for entry in std::fs::read_dir(self.site.path("")).unwrap().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                let path = entry.path();
+                let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
+            }
+        }
     }
 }
 

@@ -2,9 +2,8 @@
 
 use qemu_tests::facts::Facts;
 use qemu_tests::image::is_clean;
-use qemu_tests::machine::Machine;
 
-use crate::{Case, prepared, store_word};
+use crate::{Case, store_word};
 
 #[test]
 fn the_verbs_work_by_hand_in_the_rescue_shell() {
@@ -49,18 +48,17 @@ fn the_verbs_work_by_hand_in_the_rescue_shell() {
 
 #[test]
 fn a_clone_with_nothing_to_boot_says_so_and_tries_again_when_told() {
-    if !Machine::available() {
+    let Some(case) = Case::new("nothing") else {
         return;
-    }
-    let site = &prepared().site;
-    site.copy("plain.img", "nothing.img").unwrap();
+    };
+    let site = case.site;
+    site.copy("plain.img", &case.disk).unwrap();
     // The port is free again once the server has ended.
     let server = site.serve(&site.store()).unwrap();
     let (url, port) = (server.url().to_owned(), server.port());
     drop(server);
-    let mut machine = site
-        .machine("nothing.img")
-        .words(&store_word(&url))
+    let mut machine = case
+        .machine(&store_word(&url))
         .with_shell()
         .start()
         .unwrap();
@@ -83,5 +81,5 @@ fn a_clone_with_nothing_to_boot_says_so_and_tries_again_when_told() {
     let facts = Facts::of(&mut machine).unwrap();
     facts.assert_runs(1);
     assert_eq!(server.requests().unwrap()[0], "GET /head");
-    facts.power_off(machine, &site.path("nothing.img")).unwrap();
+    facts.power_off(machine, &case.disk_path()).unwrap();
 }
