@@ -132,6 +132,24 @@ pub fn differences(model: &Nodes, client: &Nodes, times: bool) -> Vec<String> {
     lines
 }
 
+/// Gives the client's files the model's content where all else is the same; which those are.
+pub fn take_unseen(model: &Nodes, client: &mut Nodes) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for (path, node) in client.iter_mut().filter(|(_, node)| node.is_file()) {
+        let Some(wanted) = model.get(path) else {
+            continue;
+        };
+        let seen = node.digests;
+        node.digests.0 = wanted.digests.0;
+        if node == wanted && node.digests != seen {
+            paths.push(path.clone());
+        } else {
+            node.digests = seen;
+        }
+    }
+    paths
+}
+
 /// Changes this many files, spread over the tree, as programs do: a new file takes the old one's place.
 pub fn drift(top: &Path, model: &Nodes, files: usize) -> io::Result<()> {
     let mut paths: Vec<_> = model.iter().filter(|(_, node)| node.is_file()).collect();

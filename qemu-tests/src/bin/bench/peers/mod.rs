@@ -181,6 +181,11 @@ pub trait Peer {
     fn keeps_times(&self) -> bool {
         true
     }
+
+    /// Whether it takes a file of the model's size and time for the model's, whatever is in it.
+    fn trusts_times(&self) -> bool {
+        false
+    }
 }
 
 /// A client's tree that is made anew each time: `tree-1`, `tree-2`, ….

@@ -201,9 +201,8 @@ impl Run<'_> {
         let version = peer.version()?;
         let known = fs::read_to_string(&stamp).is_ok_and(|known| known == version);
         let measured = self.wanted.said("publish");
-        let quiet = ["table", floor::FLOOR, INLINE];
-        let tables = quiet.iter().any(|word| self.wanted.said(word));
-        if tables || (known && !measured) || peer.publish(State::Updated).is_none() {
+        let needed = measured || OPERATIONS.iter().any(|it| self.wanted.step(it.name()));
+        if !needed || (known && !measured) || peer.publish(State::Updated).is_none() {
             return Ok(());
         }
         let mut all: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
@@ -333,7 +332,18 @@ impl Run<'_> {
     fn check(&self, peer: &dyn Peer, state: State) -> io::Result<()> {
         let model = self.tree(state);
         peer.with_tree(false, &mut |top| {
-            let lines = compare::differences(model, &compare::read(top)?, peer.keeps_times());
+            let mut client = compare::read(top)?;
+            if peer.trusts_times() {
+                let unseen = compare::take_unseen(model, &mut client);
+                let name = peer.name();
+                for path in unseen {
+                    println!(
+                        "{name}: {} has another content, of the same size and time",
+                        path.display()
+                    );
+                }
+            }
+            let lines = compare::differences(model, &client, peer.keeps_times());
             match &lines[..] {
                 [] => Ok(()),
                 lines => Err(io::Error::other(format!(

@@ -36,6 +36,10 @@ impl Peer for Rsync {
         !self.checksum || operation >= Operation::Nothing
     }
 
+    fn trusts_times(&self) -> bool {
+        !self.checksum
+    }
+
     fn publish(&self, _state: State) -> Option<Command> {
         None
     }
