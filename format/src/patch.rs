@@ -2,7 +2,7 @@
 //! steps that add a difference to a run of the base, then insert new bytes, then move on in the base. Layout of the
 //! three streams: `docs/format.md`, section "Patch".
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, BufWriter, Read, Write};
 
 use crate::wire::{Reader, Writer};
 use crate::{Error, Result};
@@ -65,6 +65,8 @@ pub fn apply(
     let mut extra = decoder(fields.into_inner(), window_log)?;
     let (mut at, mut left) = (0i64, size);
     let (mut buffer, mut old) = (vec![0; PIECE], vec![0; PIECE]);
+    // Most steps are short, and a write to a file is not.
+    let mut out = BufWriter::with_capacity(PIECE, out);
     while left > 0 {
         let (add, insert, seek) = (control.u64()?, control.u64()?, control.i64()?);
         left = match add
@@ -84,14 +86,15 @@ pub fn apply(
             add,
             &mut diff,
             [&mut buffer, &mut old],
-            out,
+            &mut out,
         )?;
-        copy(&mut extra, insert, &mut buffer, out)?;
+        copy(&mut extra, insert, &mut buffer, &mut out)?;
         at = match (at + add as i64).checked_add(seek) {
             Some(at) => at,
             None => return Err(control.bad("a step leads out of the base")),
         };
     }
+    out.flush()?;
     end(control)?;
     end(diff)?;
     end(extra)
