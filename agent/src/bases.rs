@@ -16,8 +16,12 @@ use crate::pool::Pool;
 use crate::stage::id_of;
 use crate::wanted::Wanted;
 
-/// Bases of a patch of up to this many bytes together are read at once.
-const SMALL: u64 = 4 << 20;
+/// Bases of a patch of up to this many bytes together are read at once: those of a frame of small objects.
+const SMALL: u64 = 8 << 20;
+/// Others are read in blocks of this many bytes, for most steps are short, and come back to where others were.
+const BLOCK: u64 = 4 << 10;
+/// As many blocks are kept.
+const BLOCKS: u64 = 2048;
 
 /// The places where bases may be.
 pub struct Bases<'a> {
@@ -135,8 +139,17 @@ struct Files {
     /// Where each ends, counted from the start of the first.
     ends: Vec<u64>,
     paths: Vec<PathBuf>,
-    /// The one that was read last.
-    open: RefCell<Option<(usize, File)>>,
+    cache: RefCell<Cache>,
+}
+
+/// What was read last.
+#[derive(Default)]
+struct Cache {
+    /// One of the bases.
+    open: Option<(usize, File)>,
+    /// The numbers of the blocks that are kept, each at this number modulo [`BLOCKS`].
+    numbers: Vec<Option<u64>>,
+    bytes: Vec<u8>,
 }
 
 impl Files {
@@ -149,27 +162,32 @@ impl Files {
         Self {
             ends: ends.collect(),
             paths,
-            open: RefCell::new(None),
+            cache: RefCell::default(),
         }
     }
 
     /// Reads from the file of one base.
-    fn read_from(&self, which: usize, at: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let mut open = self.open.borrow_mut();
-        let file = match &mut *open {
+    fn read_from(
+        &self,
+        open: &mut Option<(usize, File)>,
+        which: usize,
+        at: u64,
+        buffer: &mut [u8],
+    ) -> io::Result<()> {
+        let file = match open {
             Some((last, file)) if *last == which => file,
             open => &mut open.insert((which, File::open(&self.paths[which])?)).1,
         };
         file.read_exact_at(buffer, at)
     }
-}
 
-impl Base for Files {
-    fn size(&self) -> u64 {
-        self.ends.last().copied().unwrap_or(0)
-    }
-
-    fn read_at(&self, mut at: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+    /// Reads from the files that have these bytes.
+    fn read(
+        &self,
+        open: &mut Option<(usize, File)>,
+        mut at: u64,
+        mut buffer: &mut [u8],
+    ) -> io::Result<()> {
         while !buffer.is_empty() {
             let which = self.ends.partition_point(|end| *end <= at);
             let end = *self.ends.get(which).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -179,10 +197,43 @@ impl Base for Files {
                 .min(buffer.len());
             let (piece, rest) = buffer.split_at_mut(count);
             // Without its number: what the system says of a base is no word on what is written.
-            self.read_from(which, at - start, piece)
+            self.read_from(open, which, at - start, piece)
                 .map_err(|error| io::Error::new(error.kind(), format!("a base: {error}")))?;
             at += count as u64;
             buffer = rest;
+        }
+        Ok(())
+    }
+}
+
+impl Base for Files {
+    fn size(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    fn read_at(&self, mut at: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+        let cache = &mut *self.cache.borrow_mut();
+        cache.numbers.resize(BLOCKS as usize, None);
+        cache.bytes.resize((BLOCKS * BLOCK) as usize, 0);
+        while !buffer.is_empty() {
+            let number = at / BLOCK;
+            let size = self.size().saturating_sub(number * BLOCK).min(BLOCK);
+            let slot = (number % BLOCKS) as usize;
+            let block = &mut cache.bytes[slot * BLOCK as usize..][..size as usize];
+            let known = &mut cache.numbers[slot];
+            if *known != Some(number) {
+                *known = None;
+                self.read(&mut cache.open, number * BLOCK, block)?;
+                *known = Some(number);
+            }
+            let rest = block.get((at % BLOCK) as usize..).unwrap_or_default();
+            let count = rest.len().min(buffer.len());
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            buffer[..count].copy_from_slice(&rest[..count]);
+            at += count as u64;
+            buffer = &mut buffer[count..];
         }
         Ok(())
     }
@@ -217,5 +268,39 @@ mod tests {
             }
         }
         assert!(files.read_at(7, &mut [0; 2]).is_err());
+    }
+
+    #[test]
+    fn blocks_of_large_bases_come_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("base");
+        // Two and a half times what is kept.
+        let content: Vec<u8> = (0..BLOCKS * BLOCK * 5 / 2 + 10)
+            .map(|at| (at / 1000) as u8)
+            .collect();
+        std::fs::write(&path, &content).unwrap();
+        let base = PackedObject {
+            id: ObjectId::EMPTY,
+            size: content.len() as u64,
+        };
+        let files = Files::new(&[base], vec![path]);
+        let whole = (BLOCKS * BLOCK) as usize;
+        for (start, length) in [
+            (0, 1),
+            (whole, 1),
+            (0, 5000),
+            (4090, 20),
+            (2 * whole - 10, 100_000),
+            (content.len() - 11, 11),
+        ] {
+            let mut read = vec![0; length];
+            files.read_at(start as u64, &mut read).unwrap();
+            assert!(
+                read == content[start..start + length],
+                "{length} bytes at {start}"
+            );
+        }
+        let mut over = [0; 2];
+        assert!(files.read_at(content.len() as u64 - 1, &mut over).is_err());
     }
 }
