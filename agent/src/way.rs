@@ -11,7 +11,7 @@ use crate::held::HeldObjects;
 use crate::manifest::{fetch_manifest, follow_manifests, open_manifest};
 use crate::memory;
 use crate::open_pack::OpenPack;
-use crate::plan::{Plan, Sources};
+use crate::plan::{Means, Plan, Sources};
 use crate::pool::Pool;
 use crate::route::{self, Links};
 use crate::state::State;
@@ -20,6 +20,8 @@ use crate::wanted::Wanted;
 
 /// A guess at the bytes of an image, per entry.
 const IMAGE_ENTRY: u64 = 256;
+/// A line of this many bytes a second brings packed bytes sooner than a processor makes them again: some 8 MB a second, beside all else.
+const FAST_LINE: u64 = 32 << 20;
 
 /// From where to where.
 pub struct Finder<'a> {
@@ -169,8 +171,8 @@ impl Finder<'_> {
             let planned = sources().without_bases().plan(&wanted, is_held)?;
             return Ok(Work::new(wanted, planned));
         };
-        let memory = memory::limit();
-        let mut first = sources().with_links(way.links, memory);
+        let means = self.means();
+        let mut first = sources().with_links(way.links, means);
         if let Some(open) = way.first {
             first = first.with_open(open);
         }
@@ -178,9 +180,17 @@ impl Finder<'_> {
         if !way.instead.is_empty() && route::size(&way.instead) < planned.0.transfer() {
             let open = |pack| OpenPack::open(self.store, pack, self.lengths()(pack));
             let links = way.instead.iter().map(open).collect::<Result<_>>()?;
-            planned = sources().with_links(links, memory).plan(&wanted, is_held)?;
+            planned = sources().with_links(links, means).plan(&wanted, is_held)?;
         }
         Ok(Work::new(wanted, planned))
+    }
+
+    /// What frames of delta packs may cost here.
+    fn means(&self) -> Means {
+        Means {
+            memory: memory::limit(),
+            repacks: self.pool.line_rate().is_none_or(|rate| rate < FAST_LINE),
+        }
     }
 
     /// Bytes of disk that it takes.
