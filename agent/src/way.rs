@@ -1,6 +1,7 @@
 //! The way from what a pool has to the generation of a head: its manifest, then a plan. Writes the manifest and nothing else.
 
 use std::path::Path;
+use std::thread;
 
 use log::warn;
 use reclone_format::{Head, ObjectId, PackRef, PackedObject, PublicKey};
@@ -40,13 +41,15 @@ pub struct Finder<'a> {
 }
 
 /// The packs that were opened for the manifest, and are to be read on.
-pub struct Way {
+pub struct Way<'a> {
     /// Delta packs, where they lead there.
     links: Vec<OpenPack>,
     /// The first pack of the head, where the manifest came in that.
     first: Option<OpenPack>,
     /// Delta packs that lead there, too, and may cost less than what the full packs do.
     instead: Links,
+    /// What the pool has.
+    held: HeldObjects<'a>,
 }
 
 /// What it took.
@@ -105,29 +108,42 @@ impl Finder<'_> {
     }
 
     /// Writes the manifest to `path`, by the way that is the shortest as far as heads tell.
-    pub fn find(&self, bases: &mut Bases, path: &Path) -> Result<Way> {
-        let (head, have) = (self.head, self.have());
-        let (links, instead) = self.links(&have)?;
+    pub fn find(&self, bases: &mut Bases, path: &Path) -> Result<Way<'_>> {
+        let (pool, state) = (self.pool, self.state);
+        thread::scope(|scope| {
+            // Another processor reads the old manifest while the new one comes.
+            let held = scope.spawn(|| HeldObjects::of(pool, state));
+            let have = self.have();
+            let (links, instead) = self.links(&have)?;
+            let (links, first) = self.follow(links, bases, path)?;
+            let held = held.join().unwrap_or_else(|_| HeldObjects::of(pool, state));
+            Ok(Way {
+                links,
+                first,
+                instead,
+                held,
+            })
+        })
+    }
+
+    /// Writes the manifest by these delta packs, or without: what was opened for it.
+    fn follow(
+        &self,
+        links: Links,
+        bases: &mut Bases,
+        path: &Path,
+    ) -> Result<(Vec<OpenPack>, Option<OpenPack>)> {
         if !links.is_empty() {
-            match follow_manifests(self.store, head, &links, self.lengths(), bases, path) {
-                Ok(links) => {
-                    return Ok(Way {
-                        links,
-                        first: None,
-                        instead,
-                    });
-                }
+            match follow_manifests(self.store, self.head, &links, self.lengths(), bases, path) {
+                Ok(links) => return Ok((links, None)),
                 Err(error) if may_be_avoided(&error) => {
                     warn!("{error}: going without this delta");
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(Way {
-            links: Vec::new(),
-            first: Some(fetch_manifest(self.store, head, bases, path)?),
-            instead,
-        })
+        let first = fetch_manifest(self.store, self.head, bases, path)?;
+        Ok((Vec::new(), Some(first)))
     }
 
     /// The delta packs to follow; and those that may be better than the full packs, which only their indexes tell.
@@ -157,29 +173,32 @@ impl Finder<'_> {
         &self,
         bases: &Bases,
         manifest: &Path,
-        way: Option<Way>,
+        way: Option<Way<'_>>,
         take: impl FnOnce(&Wanted) -> Result<()>,
     ) -> Result<Work> {
-        let held = HeldObjects::of(self.pool, self.state);
+        let (way, held) = match way {
+            Some(way) => (Some((way.links, way.first, way.instead)), way.held),
+            None => (None, HeldObjects::of(self.pool, self.state)),
+        };
         let manifest = open_manifest(manifest, self.head)?;
         let wanted = Wanted::of_manifest(manifest, |object| held.has(&object.id))
             .map_err(Error::published("manifest"))?;
         take(&wanted)?;
         let is_held = |id: &ObjectId| bases.is_manifest(id) || held.has(id);
         let sources = || Sources::new(self.store, &self.head.packs);
-        let Some(way) = way else {
+        let Some((links, first, instead)) = way else {
             let planned = sources().without_bases().plan(&wanted, is_held)?;
             return Ok(Work::new(wanted, planned));
         };
         let means = self.means();
-        let mut first = sources().with_links(way.links, means);
-        if let Some(open) = way.first {
-            first = first.with_open(open);
+        let mut all = sources().with_links(links, means);
+        if let Some(open) = first {
+            all = all.with_open(open);
         }
-        let mut planned = first.plan(&wanted, is_held)?;
-        if !way.instead.is_empty() && route::size(&way.instead) < planned.0.transfer() {
+        let mut planned = all.plan(&wanted, is_held)?;
+        if !instead.is_empty() && route::size(&instead) < planned.0.transfer() {
             let open = |pack| OpenPack::open(self.store, pack, self.lengths()(pack));
-            let links = way.instead.iter().map(open).collect::<Result<_>>()?;
+            let links = instead.iter().map(open).collect::<Result<_>>()?;
             planned = sources().with_links(links, means).plan(&wanted, is_held)?;
         }
         Ok(Work::new(wanted, planned))

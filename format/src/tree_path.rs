@@ -15,8 +15,19 @@ pub const MAX_NAME: usize = 255;
 
 /// A path relative to the top of the tree, as bytes. Never absolute, without empty, `.` or `..` parts and without NUL;
 /// the top itself is the empty path. Such a path can not lead out of the tree.
-#[derive(Clone, PartialEq, Eq, Hash, Default)]
+#[derive(PartialEq, Eq, Hash, Default)]
 pub struct TreePath(Vec<u8>);
+
+impl Clone for TreePath {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    /// Keeps the memory: readers do this for each entry.
+    fn clone_from(&mut self, other: &Self) {
+        self.0.clone_from(&other.0);
+    }
+}
 
 impl TreePath {
     /// The top of the tree.
@@ -138,6 +149,10 @@ impl PartialOrd for TreePath {
 
 /// The order of two directories: part by part, an ancestor first. `/` sorts below every other byte of a name here.
 pub fn compare_directories(a: &[u8], b: &[u8]) -> Ordering {
+    // Siblings mostly, and this is much faster.
+    if a == b {
+        return Ordering::Equal;
+    }
     let rank = |byte: &u8| {
         if *byte == b'/' {
             0

@@ -60,14 +60,28 @@ impl<R: Read> Reader<R> {
 
     /// `length` bytes into a new vector; refused above `limit` before anything is allocated.
     pub fn bytes(&mut self, length: usize, limit: usize, what: &str) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.append(length, limit, what, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The same at the end of a vector.
+    pub fn append(
+        &mut self,
+        length: usize,
+        limit: usize,
+        what: &str,
+        bytes: &mut Vec<u8>,
+    ) -> Result<()> {
         if length > limit {
             return Err(self.bad(format!(
                 "{what} has {length} bytes, at most {limit} are allowed"
             )));
         }
-        let mut bytes = vec![0; length];
-        self.fill(&mut bytes)?;
-        Ok(bytes)
+        let start = bytes.len();
+        bytes.reserve_exact(length);
+        bytes.resize(start + length, 0);
+        self.fill(&mut bytes[start..])
     }
 
     /// Whether the source is at its end; reads one byte to find out, so it is the last call.

@@ -78,11 +78,13 @@ fn read_path<R: Read>(fields: &mut Reader<R>, previous: &TreePath) -> Result<Tre
             return Err(fields.bad("a path shares more bytes with the one before than that has"));
         }
     };
-    let rest = fields.bytes(length, MAX_PATH, "a path")?;
-    if !rest.is_empty() && rest.first() == previous.as_bytes().get(shared) {
+    let mut path = Vec::with_capacity(shared + length.min(MAX_PATH));
+    path.extend_from_slice(start);
+    fields.append(length, MAX_PATH, "a path", &mut path)?;
+    if length > 0 && path.get(shared) == previous.as_bytes().get(shared) {
         return Err(fields.bad("a path repeats a byte that it shares with the one before"));
     }
-    TreePath::from_bytes([start, &rest].concat())
+    TreePath::from_bytes(path)
 }
 
 fn read_xattrs<R: Read>(fields: &mut Reader<R>) -> Result<Vec<Xattr>> {

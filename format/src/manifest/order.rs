@@ -112,7 +112,7 @@ impl Order {
             ordinal,
             !matches!(entry.kind, Kind::Directory | Kind::HardLink { .. }),
         );
-        self.path = entry.path.clone();
+        self.path.clone_from(&entry.path);
         self.count += 1;
         Ok((ordinal, self.parent.ordinal))
     }
