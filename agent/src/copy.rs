@@ -6,7 +6,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, mknodat, utimensat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, lremovexattr, mknodat, utimensat,
+};
 use rustix::io::Errno;
 
 use crate::pool::create_new;
@@ -97,6 +99,12 @@ fn data(from: &mut File, to: &mut File, metadata: &Metadata) -> io::Result<()> {
 /// Gives `to` owner, mode, xattrs and times of `from`, which `metadata` is of.
 pub fn attributes(from: &Path, to: &Path, metadata: &Metadata) -> io::Result<()> {
     lchown(to, Some(metadata.uid()), Some(metadata.gid()))?;
+    // The folder that it is in may have given it an ACL.
+    for (name, _) in xattr::read(to)? {
+        if name.starts_with(b"system.posix_acl_") && !xattr::has(from, &name)? {
+            lremovexattr(to, &*name)?;
+        }
+    }
     // After the owner, whose change takes capabilities away.
     xattr::copy(from, to, |name| !name.starts_with(OVERLAY))?;
     if !metadata.is_symlink() {

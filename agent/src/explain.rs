@@ -12,11 +12,13 @@ use reclone_format::policy::Line;
 use reclone_format::{Entry, Kind, Rule, TreePath};
 use serde_json::{Value, json};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keep::folders;
 use crate::manifest::find;
 use crate::policy;
 use crate::pool::Pool;
+use crate::running::{self, Running, mount_of};
+use crate::thaw;
 
 /// The answer for one path.
 #[derive(Debug)]
@@ -40,7 +42,11 @@ pub fn explain(pool: &Pool, path: TreePath, is_folder: bool, follow: bool) -> Re
     errors
         .iter()
         .for_each(|error| warn!("{error}: the last good policy counts"));
-    let entry = find(&pool.manifest(generation.number), &path)?;
+    let manifest = pool.manifest(generation.number);
+    let entry = find(&manifest, &path)?;
+    if entry.is_none() {
+        leads_nowhere_else(&manifest, &path)?;
+    }
     let is_folder = entry
         .as_ref()
         .map_or(is_folder, |it| it.kind == Kind::Directory);
@@ -54,7 +60,14 @@ pub fn explain(pool: &Pool, path: TreePath, is_folder: bool, follow: bool) -> Re
         &path.as_bytes()[..verdict.map_or(0, |it| it.at)],
     ));
     let own = own_content(pool, rule, named, path.as_path());
-    let next_boot = next_boot(rule, &own, entry.is_some(), generation.number);
+    let is_kept = matches!(rule, Rule::Keep | Rule::Seed);
+    let next_boot = match mounted_over(path.as_path()).filter(|_| !is_kept) {
+        Some(at) => format!("untouched: something is mounted at {}", at.display()),
+        None if !is_kept && thaw::boots_left(pool).is_some() => {
+            "as this session leaves it, for this clone is thawed".into()
+        }
+        None => next_boot(rule, &own, entry.is_some(), generation.number),
+    };
     let in_pool = entry
         .as_ref()
         .and_then(Entry::object)
@@ -74,6 +87,32 @@ pub fn explain(pool: &Pool, path: TreePath, is_folder: bool, follow: bool) -> Re
     })
 }
 
+/// Fails where the model has a link in the place of a folder of the path: the rules go by where that leads.
+fn leads_nowhere_else(manifest: &Path, path: &TreePath) -> Result<()> {
+    for above in path.as_path().ancestors().skip(1) {
+        let above = TreePath::from_bytes(above.as_os_str().as_bytes().into()).unwrap_or_default();
+        match find(manifest, &above)?.map(|entry| entry.kind) {
+            None => {}
+            Some(Kind::Symlink { .. }) => {
+                return Err(Error::Usage(format!(
+                    "{path} goes through the symbolic link {above}: name the path that it leads to"
+                )));
+            }
+            Some(_) => break,
+        }
+    }
+    Ok(())
+}
+
+/// Where another file system begins in a running clone, that shows the path.
+fn mounted_over(path: &Path) -> Option<PathBuf> {
+    let root = Path::new("/");
+    Running::at(root)?;
+    let mounts = running::mounts();
+    let at = &mount_of(&mounts, &root.join(path))?.at;
+    (at != root).then(|| at.clone())
+}
+
 /// What the clone has of its own at a path.
 enum Own {
     There(PathBuf),
@@ -83,10 +122,11 @@ enum Own {
 
 /// `named` is the path, or the folder above it, that a rule names.
 fn own_content(pool: &Pool, rule: Rule, named: &Path, path: &Path) -> Own {
-    if !matches!(rule, Rule::Keep | Rule::Seed) {
+    if matches!(rule, Rule::Reset | Rule::Exclude) {
         return Own::Not;
     }
-    let home = folders::home(pool, named).filter(|home| home.is_dir());
+    let is_kept = rule != Rule::Follow;
+    let home = folders::home(pool, named).filter(|home| is_kept && home.is_dir());
     if let Some(home) = home {
         let rest = path.strip_prefix(named).unwrap_or(Path::new(""));
         return match rest.as_os_str().is_empty() {
@@ -94,12 +134,17 @@ fn own_content(pool: &Pool, rule: Rule, named: &Path, path: &Path) -> Own {
             false => Own::There(home.join(rest)),
         };
     }
-    let file = pool.keep().join(path);
-    match fs::symlink_metadata(&file) {
-        Ok(it) if it.file_type().is_char_device() => Own::Removed,
-        Ok(it) if !it.is_dir() => Own::There(file),
-        _ => Own::Not,
+    // What runs has the newest.
+    let running = running::sessions(pool).into_iter().map(|it| it.upper());
+    for top in running.chain(is_kept.then(|| pool.keep())) {
+        let file = top.join(path);
+        match fs::symlink_metadata(&file) {
+            Ok(it) if it.file_type().is_char_device() => return Own::Removed,
+            Ok(it) if !it.is_dir() => return Own::There(file),
+            _ => {}
+        }
     }
+    Own::Not
 }
 
 fn next_boot(rule: Rule, own: &Own, in_model: bool, generation: u64) -> String {

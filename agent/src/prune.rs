@@ -25,7 +25,7 @@ pub struct Pruned {
     pub objects: u64,
     /// Bytes of those objects.
     pub bytes: u64,
-    /// Ended sessions.
+    /// Ended sessions, and what was saved of such.
     pub sessions: u64,
 }
 
@@ -35,7 +35,7 @@ pub fn prune(pool: &Pool, lock: &Lock) -> Result<Pruned> {
 }
 
 /// Removes all but the current and the previous generation and those that are mounted, and ends every session that nobody is in,
-/// once what the clone keeps of it is saved. Of the ended ones stay as many as `cap` says. Syncs nothing else: what power brings
+/// once what the clone keeps of it is saved. Of the ended ones, and of what was saved of such, stays as much as `cap` says. Syncs nothing else: what power brings
 /// back is removed the next time.
 pub fn prune_within(pool: &Pool, _: &Lock, cap: &Cap) -> Result<Pruned> {
     // What the last sessions left makes room for what is saved of those that end now.
@@ -62,7 +62,7 @@ pub fn prune_within(pool: &Pool, _: &Lock, cap: &Cap) -> Result<Pruned> {
     if let Err(error) = keep::end_sessions(pool) {
         warn!("{error}");
     }
-    pruned.sessions += session::trim_ended(pool, cap)?;
+    pruned.sessions += session::trim_ended(pool, cap)? + session::trim_saved(pool, cap)?;
     Ok(pruned)
 }
 

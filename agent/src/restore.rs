@@ -82,12 +82,19 @@ pub struct Plan {
 pub fn plan(pool: &Pool, request: &Request) -> Result<Plan> {
     let number = request.generation.number;
     let target = request.target();
+    let place = open_place(request, &target);
     let tree = Tree::of_generation(pool, number, &request.path)?;
-    let tree = tree.ok_or_else(|| Error::NoPath {
-        path: request.path.to_string(),
-        generation: number,
-    })?;
-    let place = open_place(request, &target)?;
+    let Some(tree) = tree else {
+        return Err(match place {
+            // The generation may have it under another path.
+            Err(error @ Error::Usage(_)) => error,
+            _ => Error::NoPath {
+                path: request.path.to_string(),
+                generation: number,
+            },
+        });
+    };
+    let place = place?;
     // What makes the clone itself is not the model's to say. On another disk, the tree is the model's to the last file.
     let root = Running::at(&target).filter(|root| root.at == request.base());
     let is_own = request.to.is_none() || root.is_some();
@@ -126,7 +133,7 @@ pub fn plan(pool: &Pool, request: &Request) -> Result<Plan> {
 
 /// Puts a tree at `target`, by one rename or exchange: what is there goes. Syncs nothing.
 pub fn put(tree: Tree, target: &Path) -> Result<()> {
-    let place = Place::open(target).map_err(Error::system("can not open the folder of", target))?;
+    let place = Place::open(target).map_err(no_folder(target))?;
     let plan = Plan {
         differences: vec![Difference {
             path: tree.top().clone(),
@@ -152,13 +159,18 @@ fn open_place(request: &Request, target: &Path) -> Result<Place> {
             false => Ok(place),
         }
     };
-    open().map_err(|error| match error.raw_os_error() {
+    open().map_err(no_folder(target))
+}
+
+/// For `map_err`: the folder of `target` could not be opened.
+fn no_folder(target: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |error| match error.raw_os_error() {
         Some(libc::ELOOP) => Error::Usage(format!(
             "{} goes through a symbolic link: name the path that it leads to",
             target.display()
         )),
         _ => Error::system("can not open the folder of", target)(error),
-    })
+    }
 }
 
 fn is_overlay(folder: &OwnedFd) -> bool {

@@ -109,6 +109,17 @@ fn say(as_json: bool, value: &Value, words: &str) {
     }
 }
 
+/// Ends a verb that told in words as it went: as JSON, what was done comes at the end, and what kept it from the rest.
+fn end(as_json: bool, mut value: Value, outcome: Result<()>) -> Result<()> {
+    if let Err(error) = &outcome {
+        value["error"] = error.to_string().into();
+    }
+    if as_json {
+        println!("{value}");
+    }
+    outcome
+}
+
 fn run_assemble(options: &cli::Assemble) -> Result<()> {
     let pool = open_pool(options.pool.as_ref())?;
     let state = pool.state()?;

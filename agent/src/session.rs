@@ -2,6 +2,7 @@
 //! whatever its size. A few that ended stay; the others are removed later, in the background.
 
 mod ended;
+mod saved;
 
 use std::fs;
 use std::io::Write;
@@ -25,6 +26,7 @@ const FOLLOWS: &str = "follows";
 const GENERATION: &str = "generation";
 
 pub use ended::{Cap, Size, ended, find_ended, remove_ended, trim_ended};
+pub use saved::{find_saved, remove_saved, saved, trim_saved};
 
 /// A folder with the two that an overlay needs.
 #[derive(Clone, Debug)]

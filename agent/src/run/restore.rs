@@ -30,7 +30,8 @@ pub fn run_restore(options: &cli::Restore) -> Result<()> {
     let base = options.to.as_deref().map(absolute).transpose()?;
     let generation = generation(&pool, options.generation.as_deref(), base.as_deref())?;
     let mut told = Told::new(generation, options.json);
-    for path in &options.paths {
+    let mut restored = Vec::new();
+    let outcome = options.paths.iter().try_for_each(|path| {
         let request = Request {
             generation,
             path: tree_path(path)?,
@@ -43,12 +44,14 @@ pub fn run_restore(options: &cli::Restore) -> Result<()> {
             plan.apply()?;
         }
         told.add(&request.path, plan.differences(), options.dry_run);
-    }
-    told.print();
+        restored.push(path.clone());
+        Ok(())
+    });
+    // Who uses what was restored hears of it, whatever became of the rest.
     if told.count > 0 && !options.dry_run && base.is_none() {
-        hooks::run(Path::new(hooks::FOLDER), &options.paths);
+        hooks::run(Path::new(hooks::FOLDER), &restored);
     }
-    Ok(())
+    told.end(outcome)
 }
 
 /// Tells what differs; ends with an error where anything does, as `diff` does.
@@ -192,23 +195,21 @@ impl Told {
 
     /// Prints it; an error where anything differs, as with `diff`.
     pub fn finish(&self) -> Result<()> {
-        self.print();
+        self.end(Ok(()))?;
         match self.count {
             0 => Ok(()),
             count => Err(Error::Differs(count)),
         }
     }
 
-    fn print(&self) {
-        if self.json {
-            let number = self.generation.number;
-            println!(
-                "{}",
-                json!({ "generation": number, "differences": self.values })
-            );
-            return;
+    /// Prints it, and what kept the verb from the rest.
+    fn end(&self, outcome: Result<()>) -> Result<()> {
+        if !self.json {
+            self.lines.iter().for_each(|line| println!("{line}"));
         }
-        self.lines.iter().for_each(|line| println!("{line}"));
+        let number = self.generation.number;
+        let value = json!({ "generation": number, "differences": self.values });
+        run::end(self.json, value, outcome)
     }
 }
 

@@ -35,10 +35,15 @@ fn list(options: &cli::SessionList) -> Result<()> {
     let pool = run::open_pool(options.pool.as_ref())?;
     let sessions = session::ended(&pool)?;
     let running = running::sessions(&pool);
+    let saved = session::saved(&pool)?;
     if options.json {
         let ended: Vec<Value> = sessions.iter().map(value).collect();
         let running: Vec<Value> = running.iter().map(value).collect();
-        println!("{}", json!({ "ended": ended, "running": running }));
+        let saved: Vec<Value> = saved.iter().map(saved_value).collect::<Result<_>>()?;
+        println!(
+            "{}",
+            json!({ "ended": ended, "running": running, "saved": saved })
+        );
         return Ok(());
     }
     let now = SystemTime::now();
@@ -49,14 +54,35 @@ fn list(options: &cli::SessionList) -> Result<()> {
         let over = session.generation().map_or(0, |it| it.number);
         println!("running: over generation {over}, as {}", session.name());
     }
+    for saved in &saved {
+        let size = saved.saved_size()?;
+        println!(
+            "saved: {} files, {}, in {}",
+            size.files,
+            mib(size.bytes),
+            saved.root().display()
+        );
+    }
     Ok(())
 }
 
+fn seconds(time: Option<SystemTime>) -> Option<u64> {
+    let time = time?.duration_since(UNIX_EPOCH).ok()?;
+    Some(time.as_secs())
+}
+
+fn saved_value(saved: &Session) -> Result<Value> {
+    let size = saved.saved_size()?;
+    Ok(json!({
+        "session": saved.name(),
+        "saved": seconds(saved.saved_at()),
+        "files": size.files,
+        "bytes": size.bytes,
+        "at": saved.root().to_string_lossy(),
+    }))
+}
+
 fn value(session: &Session) -> Value {
-    let seconds = |time: Option<SystemTime>| {
-        let time = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        time.map(|time| time.as_secs())
-    };
     let (began, ended) = session.times();
     let size = session.size();
     json!({
@@ -125,7 +151,7 @@ fn recover(options: &cli::SessionRecover) -> Result<()> {
     let to = options.to.as_deref().map(absolute).transpose()?;
     let view = View::open(&pool, &session)?;
     let mut recovered = Vec::new();
-    for path in &options.paths {
+    let outcome = options.paths.iter().try_for_each(|path| {
         let path = tree_path(path)?;
         let tree = Tree::of_folder(&view.top(), &path)?;
         let tree = tree.filter(|_| !path.is_root());
@@ -144,19 +170,17 @@ fn recover(options: &cli::SessionRecover) -> Result<()> {
             println!("{path} of session {name} is at {at}");
         }
         recovered.push(json!({ "path": path.to_string(), "at": at }));
-    }
-    if options.json {
-        let value = json!({ "session": session.name(), "recovered": recovered });
-        println!("{value}");
-    }
-    Ok(())
+        Ok(())
+    });
+    let value = json!({ "session": session.name(), "recovered": recovered });
+    run::end(options.json, value, outcome)
 }
 
 fn drop(options: &cli::SessionDrop) -> Result<()> {
     let pool = run::open_pool(options.pool.as_ref())?;
     let _lock = pool.lock()?;
     if options.all {
-        let count = session::remove_ended(&pool)?;
+        let count = session::remove_ended(&pool)? + session::remove_saved(&pool)?;
         let words = format!("dropped {count} sessions");
         run::say(options.json, &json!({ "dropped": count }), &words);
         return Ok(());
@@ -166,17 +190,18 @@ fn drop(options: &cli::SessionDrop) -> Result<()> {
             "No session is named: `reclone session drop NUMBER…`, or `--all`".into(),
         ));
     }
-    for number in &options.sessions {
-        let session = session::find_ended(&pool, Some(number))?;
-        session.remove()?;
+    let mut dropped = 0;
+    let outcome = options.sessions.iter().try_for_each(|name| {
+        session::find_ended(&pool, Some(name))
+            .or_else(|error| session::find_saved(&pool, name).ok_or(error))?
+            .remove()?;
+        dropped += 1;
         if !options.json {
-            println!("dropped session {number}");
+            println!("dropped session {name}");
         }
-    }
-    if options.json {
-        println!("{}", json!({ "dropped": options.sessions.len() }));
-    }
-    Ok(())
+        Ok(())
+    });
+    run::end(options.json, json!({ "dropped": dropped }), outcome)
 }
 
 /// Has the session go on.

@@ -23,7 +23,7 @@ const MOST: u64 = 1_000_000;
 pub struct Cap {
     /// So many sessions.
     pub count: u32,
-    /// So many bytes of the disk, all of them together.
+    /// So many bytes of the disk, all of them together; what was saved of sessions has as many for itself.
     pub bytes: u64,
 }
 
@@ -85,7 +85,7 @@ impl Session {
     }
 }
 
-fn count(upper: &Path) -> Result<Size> {
+pub(super) fn count(upper: &Path) -> Result<Size> {
     let mut size = Size::default();
     let mut folders = vec![upper.to_owned()];
     while let Some(folder) = folders.pop() {

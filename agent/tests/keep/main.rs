@@ -1,6 +1,7 @@
 //! What a clone keeps, from boot to boot, on real file systems: the agent boots in a namespace, and a script does what users do.
 #![allow(clippy::unwrap_used)]
 
+mod explain;
 mod machine;
 
 #[path = "../support/initramfs.rs"]
@@ -11,10 +12,11 @@ mod mounts;
 mod programs;
 
 use std::fs;
+use std::process::Command;
 
 use machine::Machine;
 use mounts::is_root;
-use programs::fail;
+use programs::{fail, succeed};
 
 /// A clone of a model with these rules, whose files all say "model".
 fn clone_of(policy: &str, files: &[&str]) -> Machine {
@@ -188,6 +190,72 @@ fn a_folder_is_seeded_once_and_then_the_clones() {
     );
 }
 
+/// `mark LABEL FILE…` gives files an owner, an SELinux label, an ACL and a capability; `marks FILE…` prints them. A label is an xattr like
+/// others to a kernel that runs without SELinux (`qemu-tests/tests/boot_selinux.rs` has one that runs with it).
+const MARKS: &str = "mark() { l=$1; shift; for f; do chown 7:8 $f; chmod 640 $f; setfattr -n security.selinux -v system_u:object_r:$l:s0 $f; \
+    setfacl -m u:9:rw $f; setcap cap_net_raw=ep $f; done; }; \
+    marks() { for f; do echo $f $(stat -c %u:%g:%a $f) $(getfattr --only-values -n security.selinux $f) $(getfacl -nc $f | grep ^user:9) \
+    $(getcap $f | cut -d' ' -f2); done; };";
+
+#[test]
+fn labels_capabilities_and_acls_of_what_is_kept_are_exact() {
+    if !is_root() {
+        return;
+    }
+    for kind in ["ext4", "xfs"] {
+        let clone = Machine::new(kind);
+        let policy = "keep /etc/kept\nkeep /etc/conn/*\nseed /etc/seeded\nkeep /home\nseed /srv/db\nfollow /opt\n";
+        fs::write(clone.model("etc/reclone/policy"), policy).unwrap();
+        for file in ["etc/seeded", "etc/conn/models", "srv/db/file", "opt/tool"] {
+            fs::write(clone.model(file), "model\n").unwrap();
+        }
+        // What a folder gives to new files is not meant for those that come from elsewhere.
+        let script = format!(
+            "{MARKS} setfacl -d -m u:9:rwx etc/conn srv/db opt; mark model etc/seeded srv/db/file opt/tool"
+        );
+        succeed(
+            Command::new("sh")
+                .args(["-ec", &script])
+                .current_dir(&clone.site.tree),
+        );
+        clone.disk_script(&format!(
+            "{MARKS} mkdir -p etc/conn home; touch etc/kept etc/conn/a home/file; mark plain etc/kept home/file"
+        ));
+        let look = format!(
+            "{MARKS} marks etc/kept etc/seeded home/file srv/db/file opt/tool; getfacl -cn etc/conn/a opt/plain | grep -c user:9 || true; "
+        );
+        let are = |labels: [&str; 5]| {
+            let files = [
+                "etc/kept",
+                "etc/seeded",
+                "home/file",
+                "srv/db/file",
+                "opt/tool",
+            ];
+            let lines = files.iter().zip(labels).map(|(file, label)| {
+                format!("{file} 7:8:660 system_u:object_r:{label}:s0 user:9:rw- cap_net_raw=ep\n")
+            });
+            lines.collect::<String>() + "0\n"
+        };
+        clone.update();
+        // Written in place, and made anew and renamed.
+        let change = "for file in etc/seeded home/file opt/tool; do echo own >$file; mark clone $file; done
+            for file in etc/kept srv/db/file; do echo own >new; mark clone new; mv new $file; done";
+        assert_eq!(
+            clone.run(&format!(
+                "touch opt/plain; setfacl -b opt/plain; {look} {change}"
+            )),
+            are(["plain", "model", "plain", "model", "model"]),
+            "{kind}"
+        );
+        fs::write(clone.model("etc/new"), "").unwrap();
+        clone.update();
+        assert_eq!(clone.run(&look), are(["clone"; 5]), "{kind}");
+        let back = clone.boot("reclone=rollback", &look);
+        assert_eq!(back.printed, are(["clone"; 5]), "{kind}: {}", back.log);
+    }
+}
+
 /// Prints how many writes the clone's disk has had.
 const WRITES: &str =
     "set -- $(cat /sys/dev/block/$(mountpoint -d ../run/reclone/disk)/stat); echo $5";
@@ -226,87 +294,4 @@ fn with_its_session_in_memory_nothing_that_runs_writes_to_the_disk() {
         clone.with_config("").run("cat etc/kept etc/a"),
         "own\nmodel\n"
     );
-}
-
-#[test]
-fn explain_says_by_which_rule_a_path_stays_and_where_it_is() {
-    if !is_root() {
-        return;
-    }
-    let clone = clone_of(
-        "# rules\nkeep /home\nseed /etc/seeded\n",
-        &["etc/seeded", "etc/other", "home/x"],
-    );
-    clone.disk_script("mkdir -p home/anna; echo plain >etc-none");
-    clone.update();
-    clone.run("rm etc/seeded; echo own >etc/hostname");
-    clone.run("true");
-    clone.disk_script("echo 'follow /opt' >reclone/policy");
-    let explain = |path: &str| {
-        clone.on_disk(|_| {
-            let json = programs::succeed(clone.site.verb("explain").args(["--json", path])).0;
-            let value: serde_json::Value = serde_json::from_str(&json).unwrap();
-            let text = |key: &str| value[key].as_str().unwrap_or("-").to_owned();
-            let content = text("content").replace(&clone.site.pool.display().to_string(), "POOL");
-            let content = if content.starts_with("POOL/objects") {
-                "an object".to_owned()
-            } else {
-                content
-            };
-            format!(
-                "{} {}:{} `{}` {} {content}: {}",
-                text("rule"),
-                text("file"),
-                value["line"],
-                text("pattern"),
-                text("model"),
-                text("next_boot")
-            )
-        })
-    };
-    for (path, expected) in [
-        (
-            "/home/anna/file",
-            "keep /etc/reclone/policy:2 `/home` - POOL/folders/home/anna/file: as this clone left it",
-        ),
-        (
-            "/home",
-            "keep /etc/reclone/policy:2 `/home` folder POOL/folders/home: as this clone left it",
-        ),
-        (
-            "/etc/seeded",
-            "seed /etc/reclone/policy:3 `/etc/seeded` file -: stays removed",
-        ),
-        (
-            "/etc/hostname",
-            "keep built-in list:3 `/etc/hostname` - POOL/keep/etc/hostname: as this clone left it",
-        ),
-        (
-            "/etc/other",
-            "reset -:null `-` file an object: as in generation 1",
-        ),
-        (
-            "/etc/absent",
-            "reset -:null `-` - -: not there: generation 1 has no such path",
-        ),
-        (
-            "/opt/x",
-            "follow the pool's policy:1 `/opt` - -: as this clone left it, unless the model changes it",
-        ),
-    ] {
-        assert_eq!(explain(path), expected, "{path}");
-    }
-    clone.on_disk(|_| {
-        let text = programs::succeed(clone.site.verb("explain").arg("/etc/other")).0;
-        assert!(
-            text.starts_with(
-                "path:       /etc/other\nrule:       reset\nfrom:       no rule names it\n"
-            ),
-            "{text}"
-        );
-        fail(clone.site.verb("explain").arg("etc/other"), 2);
-        fail(&mut clone.site.verb("explain"), 2);
-    });
-    let printed = programs::succeed(programs::reclone().args(["explain", "--builtin"])).0;
-    assert_eq!(printed, reclone_format::policy::BUILT_IN);
 }

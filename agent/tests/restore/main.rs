@@ -425,6 +425,14 @@ fn nothing_is_followed_and_wrong_paths_are_refused() {
         run("/home/nobody", 3),
         "Generation 1 has no /home/nobody: `reclone diff` tells what was added since"
     );
+    symlink("etc", root.join("conf")).unwrap();
+    assert_eq!(
+        run("/conf/motd", 2),
+        format!(
+            "{}/conf/motd goes through a symbolic link: name the path that it leads to",
+            root.display()
+        )
+    );
     assert_eq!(
         run("/home/../etc", 2),
         "/home/../etc: a path must not go up with `..`"
@@ -504,6 +512,28 @@ fn differences_are_told_as_json_and_a_dry_run_changes_nothing() {
     assert_eq!(said, "/home is as in generation 1 again: 1 path differed\n");
     let said = restore(&clone.site, &root, &["/home"]);
     assert_eq!(said, "/home is as in generation 1\n");
+    // What was done before something fails is told, and what failed.
+    let fails = |words: &[&str]| {
+        fs::write(root.join("home/kiosk/.profile"), "changed").unwrap();
+        let mut command = clone.site.verb("restore");
+        command.arg("--to").arg(&root).args(words);
+        let output = command
+            .args(["/home", "/nothing", "/etc"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(
+        fails(&[]),
+        "/home is as in generation 1 again: 1 path differed\n"
+    );
+    let value: serde_json::Value = serde_json::from_str(&fails(&["--json"])).unwrap();
+    assert_eq!(value["differences"], expected["differences"]);
+    assert_eq!(
+        value["error"],
+        "Generation 1 has no /nothing: `reclone diff` tells what was added since"
+    );
 }
 
 #[test]

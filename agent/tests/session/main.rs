@@ -13,6 +13,7 @@ mod programs;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -190,8 +191,25 @@ fn lost_work_is_listed_and_brought_back() {
             clone.site.pool.display()
         );
         assert_eq!(complaint(&mut clone.verb(&["diff", "7"]), 3), unknown);
-        let (said, _) = succeed(&mut clone.verb(&["drop", "1", "--json"]));
-        assert_eq!(said, "{\"dropped\":1}\n");
+        // What was done before something fails is told, and what failed.
+        let partly = |words: &[&str]| -> Value {
+            let output = clone.verb(words).arg("--json").output().unwrap();
+            assert_eq!(output.status.code(), Some(3), "{output:?}");
+            serde_json::from_slice(&output.stdout).unwrap()
+        };
+        let unknown = format!(
+            "The pool {} has no /nothing in session 1",
+            clone.site.pool.display()
+        );
+        assert_eq!(
+            partly(&["recover", "--to", to, "/srv/data", "/nothing", "/home"]),
+            json!({ "session": "1", "error": unknown,
+                "recovered": [{ "path": "/srv/data", "at": format!("{to}/data") }] })
+        );
+        let dropped = partly(&["drop", "1", "7", "2"]);
+        assert_eq!(dropped["dropped"], 1);
+        let error = dropped["error"].as_str().unwrap();
+        assert!(error.contains("has no ended session 7"), "{error}");
         assert_eq!(clone.ended().len(), 0);
         clone.session(|_| {
             let thaw = |verb: &str| succeed(clone.site.verb(verb).arg("--json")).0;
@@ -276,4 +294,64 @@ fn a_disk_that_is_short_of_space_gets_it_from_the_ended_sessions() {
     clone.site.publish();
     succeed(&mut clone.site.sync());
     assert_eq!(clone.ended().len(), 0);
+}
+
+#[test]
+fn what_lost_against_the_model_stays_within_a_cap_the_oldest_goes_first() {
+    if !is_root() {
+        return;
+    }
+    let clone = Clone::new(ext4);
+    let save = |name: &str, mib: usize| {
+        let folder = clone.site.pool.join("saved").join(name);
+        fs::create_dir_all(folder.join("etc")).unwrap();
+        fs::write(folder.join("etc/file"), vec![1; mib << 20]).unwrap();
+        // Names do not tell which is the older one.
+        let age = Duration::from_secs(1000 * u64::from(name.as_bytes()[0]));
+        let time = SystemTime::now() - age;
+        fs::File::open(&folder).unwrap().set_modified(time).unwrap();
+    };
+    let saved = || -> Vec<Value> {
+        let (said, _) = succeed(&mut clone.verb(&["list", "--json"]));
+        let list: Value = serde_json::from_str(&said).unwrap();
+        list["saved"].as_array().unwrap().clone()
+    };
+    let names = || -> Vec<String> {
+        let names = saved()
+            .into_iter()
+            .map(|it| it["session"].as_str().unwrap().to_owned());
+        names.collect()
+    };
+    let prune = |space: &str| {
+        let mut prune = clone.site.verb("prune");
+        succeed(prune.args(["--json", "--sessions-space", space])).0
+    };
+    for (name, mib) in [("b", 4), ("a", 1), ("c", 2), ("d", 1)] {
+        save(name, mib);
+    }
+    assert_eq!(names(), ["d", "c", "b", "a"]);
+    let oldest = &saved()[0];
+    assert_eq!(oldest["files"], 1);
+    assert!(oldest["bytes"].as_u64().unwrap() >= 1 << 20, "{oldest}");
+    let (said, _) = succeed(&mut clone.verb(&["list"]));
+    let line = format!("in {}/saved/d\n", clone.site.pool.display());
+    assert!(
+        said.starts_with("saved: 1 files, ") && said.contains(&line),
+        "{said}"
+    );
+    let said = prune("8M");
+    assert!(said.contains("\"sessions\":1"), "{said}");
+    assert_eq!(names(), ["c", "b", "a"]);
+    // One that is too large goes, and all that are older.
+    prune("3M");
+    assert_eq!(names(), ["a"]);
+    // The newest stays: nobody may have seen it yet.
+    prune("1K");
+    assert_eq!(names(), ["a"]);
+    let (said, _) = succeed(&mut clone.verb(&["drop", "a"]));
+    assert_eq!(said, "dropped session a\n");
+    save("e", 1);
+    let (said, _) = succeed(&mut clone.verb(&["drop", "--all"]));
+    assert_eq!(said, "dropped 1 sessions\n");
+    assert_eq!(names(), Vec::<String>::new());
 }

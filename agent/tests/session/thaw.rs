@@ -90,3 +90,24 @@ fn a_frozen_clone_a_reset_and_a_lost_session_begin_anew() {
         "{said}"
     );
 }
+
+#[test]
+fn who_goes_back_by_hand_gets_the_other_generation_though_the_clone_was_thawed() {
+    if !is_root() {
+        return;
+    }
+    let clone = Clone::new(ext4);
+    fs::write(clone.site.tree.join("etc/motd"), "newer").unwrap();
+    clone.site.publish();
+    succeed(&mut clone.site.sync());
+    let initramfs = Initramfs::new("key = /etc/reclone/model.pub\n", &clone.site.public_key());
+    let Clone { folder, disk, .. } = clone;
+    drop(disk);
+    let disk = folder.path().join("disk");
+    let boot = |words: &str, work: &str| boot(&initramfs, &disk, words, work);
+    let back = "chroot .. /reclone thaw --boots 9; chroot .. /reclone rollback";
+    boot("", &format!("test $(cat etc/motd) = newer; {back}"));
+    let said = boot("", &format!("test $(cat etc/motd) = welcome; {back}"));
+    assert!(!said.contains("thawed:"), "{said}");
+    boot("", "test $(cat etc/motd) = newer");
+}

@@ -16,8 +16,8 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use qemu_tests::power_cut::steps::{
-    DAMAGE, DAMAGE_AT, DISK, GOES_ON, MARK, MARKS, OBJECT, OWN, RESTORED, ROOT, SEEDED, STEPS,
-    STORES, Step, unmount,
+    DAMAGE, DAMAGE_AT, DISK, DRIFT, DRIFT_CONTENT, GOES_ON, MARK, MARKS, OBJECT, OWN, RESTORED,
+    ROOT, SEEDED, STEPS, STORES, Step, unmount,
 };
 
 const AGENT: &str = "/usr/sbin/reclone";
@@ -99,6 +99,8 @@ impl Machine {
             Step::Boot(store) => self.boot(store),
             Step::Session(name) => write_as_users_do(name),
             Step::Restore => self.restore(),
+            Step::Thaw => succeed(self.agent("thaw").args(pool).args(["--boots", "2"])),
+            Step::Freeze => succeed(self.agent("freeze").args(pool)),
             Step::Halt => halt(),
             Step::Rollback => succeed(self.agent("rollback").args(pool)),
             Step::Sync(number) => succeed(self.agent("sync").args(pool).args(from(number))),
@@ -191,7 +193,7 @@ fn succeed(command: &mut Command) {
 /// New files, and one that stays the machine's own; none is synced.
 fn write_as_users_do(name: &str) {
     fs::write(format!("{ROOT}/etc/hostname"), format!("{name}\n")).unwrap();
-    fs::write(format!("{ROOT}/srv/drift"), vec![7; 100_000]).unwrap();
+    fs::write(format!("{ROOT}/{DRIFT}"), DRIFT_CONTENT).unwrap();
     fs::write(format!("{ROOT}/{GOES_ON}/{name}"), name).unwrap();
 }
 

@@ -12,8 +12,8 @@ use reclone::state::State;
 
 use super::record::Kind;
 use super::steps::{
-    After, BEFORE, DAMAGED, DISK, FIRST_POLICY, GOES_ON, NEWEST, OWN, OWN_TEXT, RESTORED, ROOT,
-    SEEDED, STEPS, STORES, unmount,
+    After, BEFORE, DAMAGED, DISK, DRIFT, DRIFT_CONTENT, Drift, FIRST_POLICY, GOES_ON, NEWEST, OWN,
+    OWN_TEXT, RESTORED, ROOT, SEEDED, STEPS, STORES, unmount,
 };
 use super::stores::{Stores, Tree, seen};
 use super::write_log::Epoch;
@@ -46,6 +46,14 @@ impl<'a> Promise<'a> {
 
     fn damaged(&self) -> bool {
         self.before.damaged || self.after.damaged
+    }
+
+    /// In the middle of a step that changes that, both are right.
+    fn drift(&self) -> Drift {
+        match self.before.drift == self.after.drift {
+            true => self.before.drift,
+            false => Drift::May,
+        }
     }
 }
 
@@ -95,7 +103,7 @@ fn next_boot(promise: &Promise, stores: &Stores) -> Result<String, String> {
         return Err(format!("the serial went back to {}", state.serial));
     }
     let damaged = stores.damaged.filter(|_| promise.damaged());
-    same(stores.tree(current), &seen(Path::new(ROOT)), damaged)?;
+    shows(stores.tree(current), promise.drift(), damaged)?;
     let own = |file: &str| fs::read_to_string(format!("{ROOT}/etc/{file}")).unwrap_or_default();
     let name = own("hostname");
     let names = [promise.before.names, promise.after.names].concat();
@@ -126,6 +134,24 @@ fn next_boot(promise: &Promise, stores: &Stores) -> Result<String, String> {
         return Err(format!("the machine's id is {id:?}"));
     }
     Ok(pool)
+}
+
+/// The root is this generation, with what a thawed session wrote beside it.
+fn shows(wanted: &Tree, drift: Drift, damaged: Option<u64>) -> Result<(), String> {
+    let (mut wanted, mut found) = (wanted.clone(), seen(Path::new(ROOT)));
+    if drift != Drift::Gone {
+        // With its folder, which has another time by it.
+        for path in Path::new(DRIFT).ancestors().take(2) {
+            wanted.remove(path);
+            found.remove(path);
+        }
+    }
+    let content = fs::read(format!("{ROOT}/{DRIFT}")).unwrap_or_default();
+    if drift == Drift::Stays && content != DRIFT_CONTENT {
+        let length = content.len();
+        return Err(format!("what a thawed session wrote has {length} bytes"));
+    }
+    same(&wanted, &found, damaged)
 }
 
 /// The next sync succeeds, and after it every object is whole, without anything that had to be mended.

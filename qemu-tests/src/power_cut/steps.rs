@@ -29,6 +29,10 @@ pub const FIRST_POLICY: u64 = 2;
 pub const SEEDED: &str = "seeded";
 /// A folder in which what sessions change goes on. Each writes a file with its own name, and that name in it.
 pub const GOES_ON: &str = "goes-on";
+/// What each session writes beside that, and only a thawed one keeps: [`DRIFT_CONTENT`].
+pub const DRIFT: &str = "srv/drift";
+/// The whole of it.
+pub const DRIFT_CONTENT: [u8; 100_000] = [7; 100_000];
 /// A folder of the disk, beside the plain system's, into which a whole generation is restored.
 pub const RESTORED: &str = "restored";
 /// The file of the third generation that gets damaged, and is not in the fourth.
@@ -65,6 +69,10 @@ pub enum Step {
     Session(&'static str),
     /// `reclone restore` of everything into [`RESTORED`].
     Restore,
+    /// `reclone thaw` for two boots.
+    Thaw,
+    /// `reclone freeze`.
+    Freeze,
     /// The system is shut down.
     Halt,
     /// `reclone rollback`.
@@ -79,6 +87,17 @@ pub enum Step {
     Prune,
     /// The last: the agent is the shutdown program.
     Shutdown,
+}
+
+/// What becomes of [`DRIFT`] at the next boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drift {
+    /// The boot begins anew.
+    Gone,
+    /// It may go on, as far as it reached the disk.
+    May,
+    /// It goes on, whole.
+    Stays,
 }
 
 /// What must hold from the moment that a step is done until the next one is.
@@ -96,12 +115,17 @@ pub struct After {
     pub restored: Option<u64>,
     /// Whether [`DAMAGED`] may be damaged.
     pub damaged: bool,
+    /// What a thawed session wrote.
+    pub drift: Drift,
 }
 
 const PLAIN: &str = "plain";
 const FIRST: &str = "first";
 const SECOND: &str = "second";
+const MENDED: &str = "mended";
 const THIRD: &str = "third";
+/// What went on before the third session.
+const TWO: &[&str] = &[SECOND, MENDED];
 
 const fn after(
     current: u64,
@@ -116,6 +140,7 @@ const fn after(
         goes_on,
         restored: None,
         damaged: false,
+        drift: Drift::Gone,
     }
 }
 
@@ -127,6 +152,10 @@ impl After {
         }
     }
 
+    const fn thawed(self, drift: Drift) -> After {
+        After { drift, ..self }
+    }
+
     const fn damaged(self) -> After {
         After {
             damaged: true,
@@ -135,9 +164,13 @@ impl After {
     }
 }
 
+/// While the machine is maintained in a session that is to go on, and once that is on disk.
+const MAINTAINED: After = after(2, 2, &[SECOND, MENDED], &[SECOND]).restored();
+const DONE: After = after(2, 2, &[MENDED], TWO).restored();
+
 /// Every step in its order, with what must hold after it. What the first session leaves is gone by the second boot, for the first
 /// generation has no policy.
-pub const STEPS: [(Step, After); 18] = [
+pub const STEPS: [(Step, After); 23] = [
     (Step::Boot(1), after(1, 1, &[PLAIN], &[])),
     (Step::Session(FIRST), after(1, 1, &[PLAIN, FIRST], &[])),
     (Step::Halt, after(1, 1, &[FIRST], &[])),
@@ -146,19 +179,25 @@ pub const STEPS: [(Step, After); 18] = [
     (Step::Restore, after(2, 2, &[FIRST, SECOND], &[]).restored()),
     (Step::Halt, after(2, 2, &[SECOND], &[SECOND]).restored()),
     (Step::Boot(2), after(2, 2, &[SECOND], &[SECOND]).restored()),
-    (Step::Rollback, after(1, 2, &[SECOND], &[SECOND]).restored()),
-    (Step::Sync(3), after(3, 3, &[SECOND], &[SECOND])),
-    (Step::Damage, after(3, 3, &[SECOND], &[SECOND]).damaged()),
-    (Step::Reset(3), after(3, 3, &[SECOND], &[SECOND])),
-    (Step::Sync(4), after(4, 4, &[SECOND], &[SECOND])),
-    (Step::Prune, after(4, 4, &[SECOND], &[SECOND])),
-    (Step::Halt, after(4, 4, &[SECOND], &[SECOND])),
-    (Step::Boot(4), after(4, 4, &[SECOND], &[SECOND])),
+    (Step::Session(MENDED), MAINTAINED),
+    (Step::Thaw, MAINTAINED.thawed(Drift::May)),
+    (Step::Halt, DONE.thawed(Drift::Stays)),
+    // Thawed, it does not take what the store has.
+    (Step::Boot(3), DONE.thawed(Drift::Stays)),
+    (Step::Freeze, DONE.thawed(Drift::May)),
+    (Step::Rollback, after(1, 2, &[MENDED], TWO).restored()),
+    (Step::Sync(3), after(3, 3, &[MENDED], TWO)),
+    (Step::Damage, after(3, 3, &[MENDED], TWO).damaged()),
+    (Step::Reset(3), after(3, 3, &[MENDED], TWO)),
+    (Step::Sync(4), after(4, 4, &[MENDED], TWO)),
+    (Step::Prune, after(4, 4, &[MENDED], TWO)),
+    (Step::Halt, after(4, 4, &[MENDED], TWO)),
+    (Step::Boot(4), after(4, 4, &[MENDED], TWO)),
+    (Step::Session(THIRD), after(4, 4, &[MENDED, THIRD], TWO)),
     (
-        Step::Session(THIRD),
-        after(4, 4, &[SECOND, THIRD], &[SECOND]),
+        Step::Shutdown,
+        after(4, 4, &[THIRD], &[SECOND, MENDED, THIRD]),
     ),
-    (Step::Shutdown, after(4, 4, &[THIRD], &[SECOND, THIRD])),
 ];
 
 /// What must hold before the first step is done: nothing is there yet.
