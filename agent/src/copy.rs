@@ -99,11 +99,9 @@ fn data(from: &mut File, to: &mut File, metadata: &Metadata) -> io::Result<()> {
 /// Gives `to` owner, mode, xattrs and times of `from`, which `metadata` is of.
 pub fn attributes(from: &Path, to: &Path, metadata: &Metadata) -> io::Result<()> {
     lchown(to, Some(metadata.uid()), Some(metadata.gid()))?;
-    // The folder that it is in may have given it an ACL.
-    for (name, _) in xattr::read(to)? {
-        if name.starts_with(b"system.posix_acl_") && !xattr::has(from, &name)? {
-            lremovexattr(to, &*name)?;
-        }
+    // The folder that it is in may have given it some.
+    for acl in [c"system.posix_acl_access", c"system.posix_acl_default"] {
+        let _ = lremovexattr(to, acl);
     }
     // After the owner, whose change takes capabilities away.
     xattr::copy(from, to, |name| !name.starts_with(OVERLAY))?;

@@ -26,7 +26,7 @@ const FOLLOWS: &str = "follows";
 const GENERATION: &str = "generation";
 
 pub use ended::{Cap, Size, ended, find_ended, remove_ended, trim_ended};
-pub use saved::{find_saved, remove_saved, saved, trim_saved};
+pub use saved::{remove_saved, saved, trim_saved};
 
 /// A folder with the two that an overlay needs.
 #[derive(Clone, Debug)]
@@ -224,12 +224,21 @@ pub fn idle(pool: &Pool) -> Result<Vec<Session>> {
             && is_folder(&root)
             && !mounts.contains(&format!("sessions/{name}/upper"))
         {
-            let changed = fs::metadata(&root).and_then(|metadata| metadata.modified());
-            found.push((changed.ok(), Session { root }));
+            found.push(root);
         }
     }
+    Ok(by_time(found))
+}
+
+/// Sessions in these folders, the one first that was changed first.
+fn by_time(folders: Vec<PathBuf>) -> Vec<Session> {
+    let changed = |root: &Path| fs::metadata(root).and_then(|it| it.modified()).ok();
+    let mut found: Vec<_> = folders
+        .into_iter()
+        .map(|root| (changed(&root), Session { root }))
+        .collect();
     found.sort_by_key(|(changed, _)| *changed);
-    Ok(found.into_iter().map(|(_, session)| session).collect())
+    found.into_iter().map(|(_, session)| session).collect()
 }
 
 /// Sets every session aside that nobody is in: one rename each, however much was written. Syncs nothing. What the clone

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::place::Place;
 use crate::pool::Pool;
 use crate::running::{self, Running};
-use crate::session::{self, Session};
+use crate::session::{self, Session, Size};
 use crate::status::span;
 use crate::sync::mib;
 use crate::tree::Tree;
@@ -39,7 +39,7 @@ fn list(options: &cli::SessionList) -> Result<()> {
     if options.json {
         let ended: Vec<Value> = sessions.iter().map(value).collect();
         let running: Vec<Value> = running.iter().map(value).collect();
-        let saved: Vec<Value> = saved.iter().map(saved_value).collect::<Result<_>>()?;
+        let saved: Vec<Value> = saved.iter().map(saved_value).collect();
         println!(
             "{}",
             json!({ "ended": ended, "running": running, "saved": saved })
@@ -55,34 +55,23 @@ fn list(options: &cli::SessionList) -> Result<()> {
         println!("running: over generation {over}, as {}", session.name());
     }
     for saved in &saved {
-        let size = saved.saved_size()?;
-        println!(
-            "saved: {} files, {}, in {}",
-            size.files,
-            mib(size.bytes),
-            saved.root().display()
-        );
+        let (size, at) = (saved.saved_size(), saved.root().display());
+        println!("saved: {} files, {}, in {at}", size.files, mib(size.bytes));
     }
     Ok(())
 }
 
-fn seconds(time: Option<SystemTime>) -> Option<u64> {
-    let time = time?.duration_since(UNIX_EPOCH).ok()?;
-    Some(time.as_secs())
-}
-
-fn saved_value(saved: &Session) -> Result<Value> {
-    let size = saved.saved_size()?;
-    Ok(json!({
-        "session": saved.name(),
-        "saved": seconds(saved.saved_at()),
-        "files": size.files,
-        "bytes": size.bytes,
-        "at": saved.root().to_string_lossy(),
-    }))
+fn saved_value(saved: &Session) -> Value {
+    let Size { files, bytes } = saved.saved_size();
+    let at = saved.root().to_string_lossy();
+    json!({ "session": saved.name(), "files": files, "bytes": bytes, "at": at })
 }
 
 fn value(session: &Session) -> Value {
+    let seconds = |time: Option<SystemTime>| {
+        let time = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        time.map(|time| time.as_secs())
+    };
     let (began, ended) = session.times();
     let size = session.size();
     json!({
@@ -192,8 +181,10 @@ fn drop(options: &cli::SessionDrop) -> Result<()> {
     }
     let mut dropped = 0;
     let outcome = options.sessions.iter().try_for_each(|name| {
-        session::find_ended(&pool, Some(name))
-            .or_else(|error| session::find_saved(&pool, name).ok_or(error))?
+        let saved = session::saved(&pool)?;
+        let saved = saved.into_iter().find(|saved| saved.name() == *name);
+        saved
+            .map_or_else(|| session::find_ended(&pool, Some(name)), Ok)?
             .remove()?;
         dropped += 1;
         if !options.json {

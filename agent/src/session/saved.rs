@@ -2,28 +2,18 @@
 //! clone's own, so they outlive that session; the oldest go first.
 
 use super::ended::count;
-use super::{Cap, Session, is_folder};
+use super::{Cap, Session, Size, by_time, is_folder};
 use crate::error::Result;
 use crate::pool::{Pool, list};
-use crate::session::Size;
 
 /// The folders, oldest first, each by the name of its session.
 pub fn saved(pool: &Pool) -> Result<Vec<Session>> {
-    if !is_folder(&pool.saved()) {
-        return Ok(Vec::new());
-    }
-    let folders = list(&pool.saved())?
-        .into_iter()
-        .filter(|root| is_folder(root));
-    let mut found: Vec<Session> = folders.map(|root| Session { root }).collect();
-    found.sort_by_cached_key(|saved| (saved.saved_at(), saved.name()));
-    Ok(found)
-}
-
-/// The one of this name.
-pub fn find_saved(pool: &Pool, name: &str) -> Option<Session> {
-    let found = saved(pool).unwrap_or_default();
-    found.into_iter().find(|saved| saved.name() == name)
+    let mut found = match is_folder(&pool.saved()) {
+        true => list(&pool.saved())?,
+        false => Vec::new(),
+    };
+    found.retain(|root| is_folder(root));
+    Ok(by_time(found))
 }
 
 /// Removes all of it; gives how many there were.
@@ -36,29 +26,24 @@ pub fn remove_saved(pool: &Pool) -> Result<u64> {
 /// Removes the oldest until the others are within `cap`; gives how many. The newest stays whatever it takes: nobody may have looked at
 /// it yet. Takes time with their size.
 pub fn trim_saved(pool: &Pool, cap: &Cap) -> Result<u64> {
-    let mut room = Some(cap.bytes);
-    let mut removed = 0;
-    for (age, saved) in saved(pool)?.iter().rev().enumerate() {
-        if room.is_some() {
-            let bytes = saved.saved_size()?.bytes;
-            room = room.and_then(|room| room.checked_sub(bytes));
+    let mut found = saved(pool)?;
+    let mut room = cap.bytes;
+    let mut stays = 0;
+    for saved in found.iter().rev() {
+        match room.checked_sub(saved.saved_size().bytes) {
+            Some(rest) => room = rest,
+            None => break,
         }
-        if room.is_none() && age > 0 {
-            saved.remove()?;
-            removed += 1;
-        }
+        stays += 1;
     }
-    Ok(removed)
+    found.truncate(found.len() - found.len().min(stays.max(1)));
+    found.iter().try_for_each(Session::remove)?;
+    Ok(found.len() as u64)
 }
 
 impl Session {
-    /// When its versions were put aside, by the machine's clock.
-    pub fn saved_at(&self) -> Option<std::time::SystemTime> {
-        self.root.symlink_metadata().ok()?.modified().ok()
-    }
-
-    /// What they take; counted each time.
-    pub fn saved_size(&self) -> Result<Size> {
-        count(&self.root)
+    /// What was saved of it, in its folder among the saved ones; counted each time.
+    pub fn saved_size(&self) -> Size {
+        count(&self.root).unwrap_or_default()
     }
 }

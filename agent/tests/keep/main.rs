@@ -239,7 +239,8 @@ fn labels_capabilities_and_acls_of_what_is_kept_are_exact() {
         };
         clone.update();
         // Written in place, and made anew and renamed.
-        let change = "for file in etc/seeded home/file opt/tool; do echo own >$file; mark clone $file; done
+        let change =
+            "for file in etc/seeded home/file opt/tool; do echo own >$file; mark clone $file; done
             for file in etc/kept srv/db/file; do echo own >new; mark clone new; mv new $file; done";
         assert_eq!(
             clone.run(&format!(
