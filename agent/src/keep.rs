@@ -31,8 +31,7 @@ pub fn is_own(policy: &Policy, path: &TreePath) -> bool {
 }
 
 /// Ends every session that nobody is in, once what it changed in kept files is saved; gives how many ended. One that goes on at the next boot
-/// does not end. Where the disk is too
-/// full for that, what else was written makes room; where that does not help, the session stays as it is, for the next try.
+/// does not end. Where the disk is too full for that, what else was written makes room; where that does not help, the session stays as it is, for the next try.
 pub fn end_sessions(pool: &Pool) -> Result<usize> {
     let policy = policy::last(pool);
     let mut outcome = Ok(0);
