@@ -32,7 +32,7 @@ pub const GOES_ON: &str = "goes-on";
 /// What each session writes beside that, and only a thawed one keeps: [`DRIFT_CONTENT`].
 pub const DRIFT: &str = "srv/drift";
 /// The whole of it.
-pub const DRIFT_CONTENT: [u8; 100_000] = [7; 100_000];
+pub static DRIFT_CONTENT: [u8; 100_000] = [7; 100_000];
 /// A folder of the disk, beside the plain system's, into which a whole generation is restored.
 pub const RESTORED: &str = "restored";
 /// The file of the third generation that gets damaged, and is not in the fourth.
