@@ -90,6 +90,7 @@ install-model:
 install-clone:
 	install -D -t $(DESTDIR)/usr/sbin $(RELEASE)/reclone
 	install -D -t $(DESTDIR)/usr/share/initramfs-tools/hooks initramfs-tools-hook/hooks/reclone
+	install -D -t $(DESTDIR)/usr/share/initramfs-tools/scripts/local-top initramfs-tools-hook/scripts/local-top/reclone
 	install -D -t $(DESTDIR)/usr/share/initramfs-tools/scripts/local-bottom initramfs-tools-hook/scripts/local-bottom/reclone
 	install -D -t $(DESTDIR)/usr/lib/dracut/modules.d/50reclone dracut-module/50reclone/module-setup.sh dracut-module/50reclone/reclone.sh
 	install -D -m 644 -t $(DESTDIR)/usr/lib/dracut/modules.d/50reclone dracut-module/50reclone/reclone.service

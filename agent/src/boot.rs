@@ -9,6 +9,7 @@ mod cpio;
 mod disk;
 mod handover;
 mod init;
+mod install;
 mod kernel;
 mod log;
 mod modules;
@@ -39,6 +40,7 @@ use crate::sys::mount;
 use crate::thaw::{self, Thawed};
 
 use disk::{Access, Disk};
+pub use install::install;
 use kernel::Loaded;
 use log::BootLog;
 use modules::Modules;
@@ -213,6 +215,7 @@ fn boot_from(
         .then(|| trial::begin(&pool, &state, config))
         .flatten();
     let generation = root::assemble(&wanted, &candidates)?;
+    install::finish(places, disk.path());
     if let Some(counted) = counted {
         counted.go_on(generation, places);
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use argh::FromArgs;
 
-pub use enroll::{Enroll, Unenroll};
+pub use enroll::{Enroll, Install, Unenroll};
 pub use session::{
     Freeze, Session, SessionDiff, SessionDrop, SessionList, SessionRecover, SessionVerb, Thaw,
 };
@@ -62,6 +62,8 @@ pub enum Verb {
     Assemble(Assemble),
     /// see [`Boot`]
     Boot(Boot),
+    /// see [`Install`]
+    Install(Install),
     /// see [`Status`]
     Status(Status),
     /// see [`Explain`]

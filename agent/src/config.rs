@@ -16,6 +16,9 @@ pub use offline_store::OfflineStore;
 /// Where the configuration is, in the initramfs and in the running system.
 pub const CONFIG_FILE: &str = "/etc/reclone/reclone.conf";
 
+/// Keys that the kernel command line alone can have.
+const OF_ONE_BOOT: [&str; 4] = [".kernel", ".install", ".install-over", ".hostname"];
+
 /// What a boot does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -98,6 +101,12 @@ pub struct Config {
     pub sessions_space: Space,
     /// The kernel that runs, where a boot of an older one started it.
     pub kernel: Option<String>,
+    /// The disk that is to be laid out, where this boot makes a bare machine a clone.
+    pub install: Option<PathBuf>,
+    /// The serial number of the disk that may be overwritten for that.
+    pub install_over: Option<String>,
+    /// The name that such a machine gets.
+    pub hostname: Option<String>,
     /// How many boots a new generation may begin without a good end; 0: it is not on trial.
     pub trial_boots: u32,
     /// How long such a boot may take to its good end.
@@ -145,6 +154,9 @@ impl Default for Config {
             sessions: 3,
             sessions_space: Space::Percent(10),
             kernel: None,
+            install: None,
+            install_over: None,
+            hostname: None,
             trial_boots: 3,
             trial_timeout: Duration::from_secs(900),
         }
@@ -196,9 +208,9 @@ impl Config {
             let name = name.strip_prefix("rd.").unwrap_or(name);
             let result = match name.strip_prefix("reclone") {
                 Some("") => self.set_mode(value),
-                Some(".kernel") => {
-                    self.kernel = Some(value.to_owned());
-                    Ok(())
+                Some(key) if OF_ONE_BOOT.contains(&key) => {
+                    self.set_for_this_boot(key, value);
+                    continue;
                 }
                 Some(key) if key.starts_with('.') => self.set(&key[1..], value),
                 _ => continue,
@@ -224,6 +236,17 @@ impl Config {
         match has_generation {
             true => self.timeout,
             false => self.first_timeout.max(self.timeout),
+        }
+    }
+
+    /// A network boot may leave a value empty that it does not know.
+    fn set_for_this_boot(&mut self, key: &str, value: &str) {
+        let text = Some(value.to_owned()).filter(|it| !it.is_empty() || key == ".kernel");
+        match key {
+            ".install" => self.install = text.map(PathBuf::from),
+            ".install-over" => self.install_over = text,
+            ".hostname" => self.hostname = text,
+            _ => self.kernel = text,
         }
     }
 
@@ -361,6 +384,24 @@ fn pool_path(value: &str) -> Result<PathBuf, String> {
             "`{value}` is not a folder below the top of the root file system"
         )),
     }
+}
+
+/// What the words of a kernel command line say beyond one boot, as lines of the file.
+pub fn lines(command_line: &str) -> String {
+    let mut lines = String::new();
+    for word in words(command_line) {
+        let key = word.strip_prefix("rd.").unwrap_or(&word);
+        let set = key
+            .strip_prefix("reclone")
+            .and_then(|it| it.split_once('='));
+        if let Some((key, value)) = set
+            && key.starts_with('.')
+            && !OF_ONE_BOOT.contains(&key)
+        {
+            lines += &format!("{} = {value}\n", &key[1..]);
+        }
+    }
+    lines
 }
 
 /// The words of a kernel command line: parted by white space, except between double quotes, which are dropped.

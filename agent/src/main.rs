@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     // A boot has a log of its own.
-    if !matches!(verb, Verb::Boot(_)) {
+    if !matches!(verb, Verb::Boot(_) | Verb::Install(_)) {
         log_to_stderr(level);
     }
     match run::run(verb) {

@@ -49,6 +49,7 @@ pub fn run(verb: Verb) -> Result<()> {
         Verb::Fetch(options) => sync::run_fetch(&options),
         Verb::Assemble(options) => run_assemble(&options),
         Verb::Boot(options) => boot::boot(&options.root),
+        Verb::Install(options) => run_install(options),
         Verb::Status(options) => run_status(&options),
         Verb::Explain(options) => run_explain(&options),
         Verb::Diff(options) => restore::run_diff(&options),
@@ -145,6 +146,16 @@ fn run_assemble(options: &cli::Assemble) -> Result<()> {
         generation.number,
         options.target.display()
     );
+    Ok(())
+}
+
+/// Prints the root partition, for the initramfs to mount.
+fn run_install(options: cli::Install) -> Result<()> {
+    let mut config = read_config();
+    config.install = options.disk.or(config.install);
+    config.install_over = options.over.or(config.install_over);
+    let root = boot::install(&config, options.dry_run)?;
+    println!("{}", root.display());
     Ok(())
 }
 

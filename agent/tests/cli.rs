@@ -39,8 +39,9 @@ fn the_help_of_the_program_and_of_each_verb_is_the_one_written_down() {
     assert_eq!(
         verbs,
         [
-            "enroll", "unenroll", "sync", "fetch", "assemble", "boot", "status", "explain", "diff",
-            "restore", "session", "thaw", "freeze", "verify", "good", "rollback", "reset", "prune"
+            "enroll", "unenroll", "sync", "fetch", "assemble", "boot", "install", "status",
+            "explain", "diff", "restore", "session", "thaw", "freeze", "verify", "good",
+            "rollback", "reset", "prune"
         ]
     );
     for verb in &verbs {

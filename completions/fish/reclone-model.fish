@@ -24,14 +24,15 @@ complete -c reclone-model -n '__reclone_model_at ""' -a delta -d 'Make the delta
 complete -c reclone-model -n '__reclone_model_at ""' -a verify -d 'Check the whole store'
 complete -c reclone-model -n '__reclone_model_at ""' -a prune -d 'Forget old generations and remove the packs that only they need'
 complete -c reclone-model -n '__reclone_model_at ""' -a export -d 'Copy what clones need of a store to a folder'
+complete -c reclone-model -n '__reclone_model_at ""' -a netboot -d 'Make kernel, initramfs and an iPXE script'
 complete -c reclone-model -n '__reclone_model_at ""' -a serve -d 'Serve a store over HTTP or HTTPS'
 
-complete -c reclone-model -n '__reclone_model_at setup' -l store -x -a '(__fish_complete_directories)' -d 'folder of the store'
+complete -c reclone-model -n '__reclone_model_at setup netboot' -l store -x -a '(__fish_complete_directories)' -d 'folder of the store'
 complete -c reclone-model -n '__reclone_model_at setup init publish delta' -l key -r -F -d 'secret key'
 complete -c reclone-model -n '__reclone_model_at setup' -l from -x -a '(__fish_complete_directories)' -d 'top of the tree that will be published'
 complete -c reclone-model -n '__reclone_model_at setup init' -l model -x -d 'name of the model'
-complete -c reclone-model -n '__reclone_model_at setup' -l url -x -d 'where clones will find the store'
-complete -c reclone-model -n '__reclone_model_at setup' -l port -x -d 'port of the server'
+complete -c reclone-model -n '__reclone_model_at setup netboot' -l url -x -d 'where clones will find the store'
+complete -c reclone-model -n '__reclone_model_at setup netboot' -l port -x -d 'port of the server'
 complete -c reclone-model -n '__reclone_model_at setup' -l serve-unit -d 'have systemd start `reclone-model serve`'
 complete -c reclone-model -n '__reclone_model_at setup' -l dry-run -d 'say what would be made, and make nothing'
 
@@ -63,10 +64,12 @@ complete -c reclone-model -n '__reclone_model_at prune' -l keep -x -d 'how many 
 complete -c reclone-model -n '__reclone_model_at prune' -l dry-run -d 'say what would be removed, and remove nothing'
 complete -c reclone-model -n '__reclone_model_at export' -l to -x -a '(__fish_complete_directories)' -d 'folder to copy to'
 complete -c reclone-model -n '__reclone_model_at export' -l generations -x -d 'how many of the newest generations to copy'
+complete -c reclone-model -n '__reclone_model_at netboot' -l disk -r -F -d 'disk of the machines'
+complete -c reclone-model -n '__reclone_model_at netboot' -l kernel -x -d 'release of the kernel'
 complete -c reclone-model -n '__reclone_model_at serve' -l listen -x -d 'address and port'
 complete -c reclone-model -n '__reclone_model_at serve' -l tls-cert -r -F -d 'PEM file of the certificate chain'
 complete -c reclone-model -n '__reclone_model_at serve' -l tls-key -r -F -d "PEM file of the certificate's key"
 complete -c reclone-model -n '__reclone_model_at serve' -l token-file -r -F -d 'first line of this file is the token that clones must send'
 
 # What follows the verb.
-complete -c reclone-model -n '__reclone_model_at init publish list show delta verify prune export serve' -a '(__fish_complete_directories)'
+complete -c reclone-model -n '__reclone_model_at init publish list show delta verify prune export netboot serve' -a '(__fish_complete_directories)'

@@ -23,6 +23,7 @@ complete -c reclone -n '__reclone_at ""' -a sync -d "Fetch the store's newest ge
 complete -c reclone -n '__reclone_at ""' -a fetch -d "Fetch the store's newest generation and stage it"
 complete -c reclone -n '__reclone_at ""' -a assemble -d 'Mount the current generation at a folder'
 complete -c reclone -n '__reclone_at ""' -a boot -d 'Sync and assemble, as the initramfs does'
+complete -c reclone -n '__reclone_at ""' -a install -d 'Lay out an empty disk for the boot that goes on'
 complete -c reclone -n '__reclone_at ""' -a status -d 'Tell what the pool holds'
 complete -c reclone -n '__reclone_at ""' -a explain -d 'Tell what becomes of a path at the next boot'
 complete -c reclone -n '__reclone_at ""' -a diff -d 'Tell what differs from the generation that runs'
@@ -63,6 +64,8 @@ complete -c reclone -n '__reclone_at sync' -l diff -d 'with --dry-run: list the 
 complete -c reclone -n '__reclone_at assemble' -l session -x -a 'none (__fish_complete_directories)' -d 'the folder for what is written'
 complete -c reclone -n '__reclone_at assemble' -l previous -d 'mount the previous generation instead'
 complete -c reclone -n '__reclone_at boot' -l root -x -a '(__fish_complete_directories)' -d 'where the distribution mounted the root file system'
+complete -c reclone -n '__reclone_at install' -l over -x -d 'the serial number of a disk with data, to give that up'
+complete -c reclone -n '__reclone_at install' -s n -l dry-run -d 'look at disk and store, and change nothing'
 complete -c reclone -n '__reclone_at explain' -l builtin -d 'print the rules that hold without being asked'
 complete -c reclone -n '__reclone_at diff restore' -l generation -x -a 'current previous' -d 'a number, `current` or `previous`'
 complete -c reclone -n '__reclone_at diff restore' -l to -x -a '(__fish_complete_directories)' -d 'a folder that stands for the top of the tree'
@@ -84,4 +87,4 @@ complete -c reclone -n '__reclone_at "session list" "session diff" "session reco
 
 # What follows the verb.
 complete -c reclone -n '__reclone_at assemble' -a '(__fish_complete_directories)'
-complete -c reclone -n '__reclone_at explain diff restore "session recover"' -F
+complete -c reclone -n '__reclone_at install explain diff restore "session recover"' -F

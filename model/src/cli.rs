@@ -56,6 +56,8 @@ pub enum Command {
     Prune(Prune),
     /// Copies a store for clones without a network.
     Export(Export),
+    /// Makes what bare machines boot over the network.
+    Netboot(Netboot),
     /// Serves a store.
     Serve(Serve),
 }
@@ -299,6 +301,35 @@ pub struct Export {
     /// how many of the newest generations to copy (default: 1)
     #[argh(option, default = "1", arg_name = "N")]
     pub generations: usize,
+}
+
+/// Make kernel, initramfs and an iPXE script that turn a bare machine into a clone when it boots over the network. Prints the lines for
+/// its boot loader.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "netboot",
+    note = "The machine's disk is laid out if it is empty; one that holds data is refused. The initramfs has this machine's /etc/reclone in it: whoever can fetch it can read a token there."
+)]
+pub struct Netboot {
+    /// folder to write to; made where it is missing
+    #[argh(positional)]
+    pub dir: PathBuf,
+    /// disk of the machines, such as /dev/nvme0n1, /dev/sda or a link in /dev/disk/by-path
+    #[argh(option, arg_name = "DISK")]
+    pub disk: String,
+    /// folder of the store (default: /srv/model)
+    #[argh(option, default = "PathBuf::from(\"/srv/model\")", arg_name = "DIR")]
+    pub store: PathBuf,
+    /// where clones will find the store (default: http, this machine's address, and the port)
+    #[argh(option)]
+    pub url: Option<String>,
+    /// port of the server (default: 8080)
+    #[argh(option, default = "8080", arg_name = "N")]
+    pub port: u16,
+    /// release of the kernel (default: the running one)
+    #[argh(option, arg_name = "RELEASE")]
+    pub kernel: Option<String>,
 }
 
 /// Serve a store over HTTP or HTTPS until SIGINT or SIGTERM. Prints `listening on URL` once it does.

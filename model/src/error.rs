@@ -147,6 +147,14 @@ pub enum Error {
         /// What was run.
         command: String,
     },
+    /// A program of the system failed.
+    #[error("`{command}` failed ({status})")]
+    Failed {
+        /// What was run.
+        command: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+    },
     /// A value on the command line can not be used.
     #[error("{0}")]
     Usage(String),

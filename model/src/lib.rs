@@ -43,6 +43,7 @@ pub mod cli;
 pub mod export;
 pub mod list;
 pub mod listen;
+pub mod netboot;
 pub mod prune;
 pub mod run;
 pub mod serve;

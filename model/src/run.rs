@@ -9,13 +9,16 @@ use reclone_format::{PublicKey, TreePath};
 use serde_json::{Value, json};
 
 use crate::add_deltas::{DeltaOptions, add_deltas};
-use crate::cli::{Arguments, Command, Delta, Init, Lint, Publish, Serve, Setup, Show, Verify};
+use crate::cli::{
+    Arguments, Command, Delta, Init, Lint, Netboot, Publish, Serve, Setup, Show, Verify,
+};
 use crate::error::{Context, Error, InFile, Result};
 use crate::export::{ExportOptions, export};
 use crate::folder::Crossing;
 use crate::identify::Changing;
 use crate::keys::{Passphrase, Signer};
 use crate::list::{Form, list, list_files, show};
+use crate::netboot::{NetbootOptions, netboot};
 use crate::prune::{PruneOptions, prune};
 use crate::publish::{PublishOptions, findings, publish, publish_again};
 use crate::serve::{ServeOptions, serve};
@@ -71,6 +74,7 @@ pub fn run(arguments: Arguments) -> Result<Verdict> {
             };
             export(&Store::open(&arguments.store)?, &options)?;
         }
+        Some(Command::Netboot(arguments)) => run_netboot(arguments)?,
         Some(Command::Serve(arguments)) => run_serve(arguments)?,
         None => {
             return Err(Error::Usage(
@@ -96,6 +100,18 @@ fn run_setup(arguments: Setup) -> Result<()> {
         dry_run: arguments.dry_run,
     };
     print(&setup(&options, &host_name())?)
+}
+
+fn run_netboot(arguments: Netboot) -> Result<()> {
+    let options = NetbootOptions {
+        to: arguments.dir,
+        disk: arguments.disk,
+        store: arguments.store,
+        url: arguments.url,
+        port: arguments.port,
+        kernel: arguments.kernel,
+    };
+    print(&netboot(&options, &host_name())?)
 }
 
 fn init(arguments: &Init) -> Result<()> {

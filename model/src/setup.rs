@@ -1,7 +1,7 @@
 //! `reclone-model setup`: what a machine needs to be a model, made where it is missing, and what its owner does next. It asks
 //! nothing that it can find out, and changes nothing that is there, so that it can be run again.
 
-mod address;
+pub mod address;
 mod policy;
 mod servers;
 mod unit;

@@ -15,7 +15,7 @@ fn help_goes_to_standard_output_and_names_every_verb() {
     assert_eq!(ran.errors, "");
     for verb in [
         "setup", "init", "publish", "lint", "list", "show", "delta", "verify", "prune", "export",
-        "serve",
+        "netboot", "serve",
     ] {
         assert!(
             ran.output.contains(&format!("\n  {verb} ")),
@@ -45,7 +45,7 @@ fn the_manual_names_every_option_and_everything_that_is_left_out() {
     assert!(manual.contains(reclone_model::exclude::BUILT_IN));
     for verb in [
         "setup", "init", "publish", "lint", "list", "show", "delta", "verify", "prune", "export",
-        "serve",
+        "netboot", "serve",
     ] {
         let section = manual.split(&format!("\n.Ss {verb}")).nth(1).unwrap();
         let section = section.split("\n.S").next().unwrap();

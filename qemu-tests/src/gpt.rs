@@ -63,23 +63,39 @@ pub fn assemble(disk: &Path, partitions: &[Partition]) -> io::Result<()> {
         return Err(io::Error::other(format!("sfdisk did not take:\n{script}")));
     }
     for (partition, (start, _)) in partitions.iter().zip(&places) {
-        copy_sparse(&partition.image, &file, *start)?;
+        copy_sparse(File::open(&partition.image)?, 0, u64::MAX, &file, *start)?;
     }
     Ok(())
 }
 
 /// Copies partition `number`, counted from 0, out of the disk.
 pub fn extract(disk: &Path, partitions: &[Partition], number: usize, to: &Path) -> io::Result<()> {
-    let (start, length) = places(partitions)?[number];
-    let mut source = File::open(disk)?;
-    source.seek(SeekFrom::Start(start))?;
-    io::copy(&mut source.take(length), &mut File::create(to)?)?;
-    Ok(())
+    copy_out(disk, places(partitions)?[number], to)
 }
 
-fn copy_sparse(from: &Path, mut to: &File, start: u64) -> io::Result<()> {
-    let mut source = File::open(from)?;
-    to.seek(SeekFrom::Start(start))?;
+/// The same for a disk that somebody else made.
+pub fn carve(disk: &Path, number: usize, to: &Path) -> io::Result<()> {
+    let table = run(Command::new("sfdisk").arg("--dump").arg(disk))?;
+    let value = |line: &str, key: &str| -> Option<u64> {
+        let (_, rest) = line.split_once(key)?;
+        rest.split(',').next()?.trim().parse().ok()
+    };
+    let place = |line: &str| Some((value(line, "start=")?, value(line, "size=")?));
+    let found = table.lines().filter_map(place).nth(number);
+    let (start, length) = found.ok_or_else(|| io::Error::other(format!("{number}: {table}")))?;
+    copy_out(disk, (start * SECTOR, length * SECTOR), to)
+}
+
+fn copy_out(disk: &Path, (start, length): (u64, u64), to: &Path) -> io::Result<()> {
+    let whole = File::create(to)?;
+    copy_sparse(File::open(disk)?, start, length, &whole, 0)?;
+    whole.set_len(length)
+}
+
+fn copy_sparse(mut from: File, start: u64, length: u64, mut to: &File, at: u64) -> io::Result<()> {
+    from.seek(SeekFrom::Start(start))?;
+    let mut source = from.take(length);
+    to.seek(SeekFrom::Start(at))?;
     let mut piece = vec![0; PIECE];
     loop {
         let count = source.read(&mut piece)?;

@@ -10,13 +10,21 @@ use crate::site::Site;
 /// The variables of the firmware, as Debian's package `ovmf` has them.
 const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
+/// What starts a machine.
+enum Start {
+    Kernel,
+    Network(PathBuf),
+    Bios,
+    Firmware,
+}
+
 /// What to start; [`Site::machine`] makes it.
 pub struct Launch<'a> {
     site: &'a Site,
     disk: String,
     words: String,
     shell: bool,
-    firmware: bool,
+    start: Start,
     drive: Option<String>,
     more: Vec<(String, PathBuf)>,
     network: Vec<String>,
@@ -30,7 +38,7 @@ impl<'a> Launch<'a> {
             disk: disk.to_owned(),
             words: String::new(),
             shell: false,
-            firmware: false,
+            start: Start::Kernel,
             drive: None,
             more: Vec::new(),
             network: vec![USER_NETWORK.to_owned()],
@@ -52,7 +60,19 @@ impl<'a> Launch<'a> {
 
     /// UEFI loads what is on the disk.
     pub fn by_firmware(mut self) -> Self {
-        self.firmware = true;
+        self.start = Start::Firmware;
+        self
+    }
+
+    /// BIOS loads what is on the disk.
+    pub fn by_bios(mut self) -> Self {
+        self.start = Start::Bios;
+        self
+    }
+
+    /// Kernel and initramfs, `vmlinuz` and `initrd` in a folder of the site, come from a server, and no root is named.
+    pub fn by_network(mut self, folder: &str) -> Self {
+        self.start = Start::Network(self.site.path(folder));
         self
     }
 
@@ -90,14 +110,25 @@ impl<'a> Launch<'a> {
             false => self.site.system.initramfs.words_without_shell(),
         };
         let words = format!("{on_failure} {}", self.words);
-        let loader = match self.firmware {
-            true => {
+        let of_server = |name: &str| match &self.start {
+            Start::Network(folder) => folder.join(name),
+            _ => PathBuf::new(),
+        };
+        let (kernel, initrd) = (of_server("vmlinuz"), of_server("initrd"));
+        let loader = match &self.start {
+            Start::Firmware => {
                 fs::copy(VARIABLES, &variables)?;
                 Loader::Firmware {
                     variables: &variables,
                 }
             }
-            false => Loader::Kernel {
+            Start::Network(_) => Loader::Network {
+                kernel: &kernel,
+                initrd: &initrd,
+                words: &words,
+            },
+            Start::Bios => Loader::Bios,
+            Start::Kernel => Loader::Kernel {
                 kernel: &self.site.kernel,
                 initrd: &self.site.initrd,
                 words: &words,

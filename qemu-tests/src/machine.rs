@@ -33,6 +33,17 @@ pub enum Loader<'a> {
         /// The words.
         words: &'a str,
     },
+    /// The same as a server gives it to a machine that has nothing yet: the words name no root.
+    Network {
+        /// The kernel image.
+        kernel: &'a Path,
+        /// Its initramfs.
+        initrd: &'a Path,
+        /// The words.
+        words: &'a str,
+    },
+    /// BIOS, with what it finds on the root disk.
+    Bios,
     /// UEFI, with what it finds on the root disk; its variables are in this file.
     Firmware {
         /// A copy of the empty variables that come with the firmware.
@@ -200,14 +211,15 @@ fn qemu(boot: &Boot, results: &Path) -> Command {
             initrd,
             words,
         } => {
-            // udev takes its time here, and the login is on a device that it has to see.
-            let append = format!(
-                "console=ttyS0 root=/dev/disk/by-id/virtio-root rw oops=panic \
-                systemd.default_device_timeout_sec=200 {words}"
-            );
-            command.args(["-append", &append, "-kernel"]).arg(kernel);
-            command.arg("-initrd").arg(initrd);
+            let words = format!("root=/dev/disk/by-id/virtio-root rw {words}");
+            start_kernel(&mut command, kernel, initrd, &words);
         }
+        Loader::Network {
+            kernel,
+            initrd,
+            words,
+        } => start_kernel(&mut command, kernel, initrd, words),
+        Loader::Bios => {}
         Loader::Firmware { variables } => {
             let variables = format!("if=pflash,format=raw,file={}", variables.display());
             command.args(["-machine", "q35", "-drive", FIRMWARE, "-drive", &variables]);
@@ -216,6 +228,13 @@ fn qemu(boot: &Boot, results: &Path) -> Command {
     command.args(boot.options);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command
+}
+
+/// udev takes its time here, and the login is on a device that it has to see.
+fn start_kernel(command: &mut Command, kernel: &Path, initrd: &Path, words: &str) {
+    let append = format!("console=ttyS0 oops=panic systemd.default_device_timeout_sec=200 {words}");
+    command.args(["-append", &append, "-kernel"]).arg(kernel);
+    command.arg("-initrd").arg(initrd);
 }
 
 impl Drop for Machine {

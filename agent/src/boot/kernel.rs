@@ -134,8 +134,19 @@ fn load_from(root: &Path, release: &str, places: &Places) -> Result<()> {
 /// An initramfs in memory, with the files of a folder behind it, which will be in the same folder.
 fn with_configuration(initramfs: &mut File, folder: &Path) -> io::Result<File> {
     let mut whole = File::from(memfd_create(c"initramfs", MemfdFlags::CLOEXEC)?);
-    let length = io::copy(initramfs, &mut whole)?;
-    let mut archive = Archive::new(&mut whole, length)?;
+    write_with_configuration(initramfs, folder, &mut whole)?;
+    whole.rewind()?;
+    Ok(whole)
+}
+
+/// Writes such an initramfs.
+pub fn write_with_configuration(
+    initramfs: &mut File,
+    folder: &Path,
+    whole: &mut File,
+) -> io::Result<()> {
+    let length = io::copy(initramfs, whole)?;
+    let mut archive = Archive::new(whole, length)?;
     let name = |path: &Path| {
         let text = path
             .to_str()
@@ -151,13 +162,11 @@ fn with_configuration(initramfs: &mut File, folder: &Path) -> io::Result<File> {
             archive.file(&name(&entry.path())?, &fs::read(entry.path())?)?;
         }
     }
-    archive.finish()?;
-    whole.rewind()?;
-    Ok(whole)
+    archive.finish()
 }
 
 /// The newest release of which a system has kernel, initramfs and modules.
-fn newest(root: &Path) -> Option<String> {
+pub fn newest(root: &Path) -> Option<String> {
     let entries = fs::read_dir(root.join("boot")).ok()?.flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let releases = names.filter_map(|name| name.strip_prefix("vmlinuz-").map(str::to_owned));

@@ -110,7 +110,7 @@ fn missing(named: &OfflineStore) -> StoreError {
 }
 
 /// The head that a store has now, as it is signed and as it reads.
-fn signed_head(follow: &Follow) -> Result<(Vec<u8>, Head)> {
+pub fn signed_head(follow: &Follow) -> Result<(Vec<u8>, Head)> {
     let HeadAnswer::Fresh { bytes, .. } = follow.store.head(None)? else {
         let what = "it has nothing new, and was not asked for that";
         return Err(StoreError::new(Kind::Corrupt, &follow.location, what).into());

@@ -46,3 +46,18 @@ pub struct Unenroll {
     #[argh(switch, short = 'n')]
     pub dry_run: bool,
 }
+
+/// Lay out an empty disk for the boot that goes on, in an initramfs started over the network, and print its root partition.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "install")]
+pub struct Install {
+    /// the serial number of a disk with data, to give that up
+    #[argh(option)]
+    pub over: Option<String>,
+    /// look at disk and store, and change nothing
+    #[argh(switch, short = 'n')]
+    pub dry_run: bool,
+    /// the disk; without it, reclone.install= of the kernel command line
+    #[argh(positional)]
+    pub disk: Option<PathBuf>,
+}

@@ -202,3 +202,17 @@ fn a_first_clone_never_gets_less_time_than_a_later_one() {
         Duration::from_secs(3600)
     );
 }
+
+#[test]
+fn what_the_command_line_says_of_an_installation_is_for_that_boot() {
+    let line = "root=/dev/x reclone=skip reclone.install=/dev/sda reclone.install-over=S reclone.hostname= \
+        reclone.kernel=6 reclone.store=http://m rd.reclone.key=K= \"reclone.model=my lab\" reclones.x=y";
+    let (config, complaints) = command_line(line);
+    assert_eq!(complaints, [""; 0]);
+    assert_eq!(config.install.as_deref(), Some(Path::new("/dev/sda")));
+    assert_eq!(config.install_over.as_deref(), Some("S"));
+    assert_eq!(config.hostname, None, "the network did not know one");
+    assert_eq!(lines(line), "store = http://m\nkey = K=\nmodel = my lab\n");
+    let (_, complaints) = file("install = /dev/sda");
+    assert_eq!(complaints.len(), 1, "no file makes a disk go");
+}

@@ -23,16 +23,19 @@ fn is_machine_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Writes a random id in the form of machine-id(5), an RFC 4122 version 4 UUID. The folder must be there.
+/// Writes a random id. The folder must be there.
 pub fn write_machine_id(path: &Path) -> io::Result<()> {
+    fs::write(path, random_id()? + "\n")?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o444))
+}
+
+/// A random id in the form of machine-id(5), an RFC 4122 version 4 UUID.
+pub fn random_id() -> io::Result<String> {
     // Clones of one disk that begin with no randomness would all make the same.
     random::wait(Some(Instant::now() + RANDOMNESS));
     let mut id = [0u8; 16];
     File::open("/dev/urandom")?.read_exact(&mut id)?;
     id[6] = id[6] & 0x0f | 0x40;
     id[8] = id[8] & 0x3f | 0x80;
-    let mut text: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    text.push('\n');
-    fs::write(path, text)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o444))
+    Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())
 }

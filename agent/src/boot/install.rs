@@ -1,0 +1,259 @@
+//! A bare machine becomes a clone: started over the network, it lays out its empty disk, and the boot that goes on pulls the first
+//! generation and has that make the disk start by itself. What a power cut leaves at each step is in `docs/boot.md`.
+
+mod boot_loader;
+mod entry;
+mod layout;
+mod mark;
+mod target;
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use ::log::{info, warn};
+
+use super::log::BootLog;
+use super::offline::signed_head;
+use super::{Places, make_private_dir};
+use crate::accept::check_head;
+use crate::config::{self, Config};
+use crate::error::{Error, Result};
+use crate::follow::Follow;
+use crate::keep::identity::random_id;
+use crate::network;
+use crate::state::State;
+use crate::sync::mib;
+use crate::sys::mount::in_initramfs;
+
+use mark::{Found, Stage};
+use target::Target;
+
+/// What a disk needs beside the generation.
+const BESIDE: u64 = 1 << 30;
+
+/// In the agent's folder in `/run`: the disk that does not start by itself yet, and its root partition.
+fn note(places: &Places) -> PathBuf {
+    places.own().join("install")
+}
+
+/// Lays out the disk that `config` names, if there is nothing on it, and returns its root partition. A disk with an installation, finished or
+/// not, is taken as it is.
+pub fn install(config: &Config, dry_run: bool) -> Result<PathBuf> {
+    BootLog::install();
+    let disk = config.install.as_deref().ok_or_else(|| {
+        Error::Usage(
+            "No disk is named: reclone.install=/dev/disk/by-id/… on the kernel command line".into(),
+        )
+    })?;
+    if !dry_run && !in_initramfs() {
+        let text = "the boot that installs goes on where this ends: run it in an initramfs, or with --dry-run";
+        return Err(Error::Usage(text.into()));
+    }
+    let places = Places::initramfs("/root".into());
+    let target = Target::find(disk)?;
+    let mut file = File::open(disk).map_err(Error::system("can not open", disk))?;
+    let found = mark::look(&mut file).map_err(Error::system("can not read", disk))?;
+    info!("installing on {target}");
+    let root = match found {
+        Found::Ours(stage @ (Stage::LaidOut | Stage::Done), root) => {
+            info!("it is a clone's already ({stage:?}): nothing on it is replaced");
+            if stage == Stage::Done || dry_run {
+                return layout::partition(&root);
+            }
+            root
+        }
+        found => {
+            if found == Found::Data {
+                check_may_go(&target, config.install_over.as_deref())?;
+            }
+            ask(config, &target)?;
+            if dry_run {
+                return Ok(target.path);
+            }
+            lay_out(&target, &places, config.hostname.as_deref())?
+        }
+    };
+    let text = format!("{}\n{root}\n", disk.display());
+    make_private_dir(&places.own())?;
+    fs::write(note(&places), text).map_err(Error::system("can not write", &note(&places)))?;
+    layout::partition(&root)
+}
+
+/// A disk with data goes only where its serial number is given.
+fn check_may_go(target: &Target, over: Option<&str>) -> Result<()> {
+    let what = mark::describe(&target.path);
+    let serial = target.serial.as_str();
+    if over == Some(serial) && !serial.is_empty() {
+        warn!("{target} is overwritten: it held data ({what})");
+        return Ok(());
+    }
+    let way_out = match serial {
+        "" => {
+            "as it tells no serial number, overwrite its first and its last MiB with zeros".into()
+        }
+        serial => format!("add reclone.install-over={serial} to the kernel command line"),
+    };
+    Err(Error::Usage(format!(
+        "{target} holds data ({what}): to give that up, {way_out}"
+    )))
+}
+
+/// Whether the store can be had and its generation has room, before anything is written. A stick is asked by the boot.
+fn ask(config: &Config, target: &Target) -> Result<()> {
+    if config.store.is_none() && config.offline_store.is_some() {
+        return Ok(());
+    }
+    let deadline = Instant::now() + config.time_to_sync(false);
+    let follow = Follow::new(config, Some(deadline), Path::new("/"))?;
+    let places = network::Places::default();
+    let head = network::with(follow.need, &places, deadline, || {
+        let (bytes, head) = signed_head(&follow)?;
+        check_head(&head, &bytes, &State::default(), config.model.as_deref())?;
+        Ok(head)
+    })?;
+    let (number, model, needed) = (head.generation, &head.model, head.content + BESIDE);
+    info!(
+        "generation {number} of {model}, {}, from {}",
+        mib(head.content),
+        follow.location
+    );
+    if needed > target.size {
+        return Err(Error::Full {
+            path: target.path.clone(),
+            needed: needed >> 20,
+            free: target.size >> 20,
+        });
+    }
+    Ok(())
+}
+
+/// Makes the disk one that a boot can pull to; gives the UUID of its root partition. The mark is there before anything else.
+fn lay_out(target: &Target, places: &Places, host_name: Option<&str>) -> Result<String> {
+    let path = &target.path;
+    let failed = |error| Error::system("can not write to", path)(error);
+    // One that is mounted, or a part of something, is refused by the kernel.
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).custom_flags(libc::O_EXCL);
+    let mut disk = options.open(path).map_err(failed)?;
+    let id = random_id().map_err(failed)?;
+    let root = format!(
+        "{}-{}-{}-{}-{}0",
+        &id[..8],
+        &id[8..12],
+        &id[12..16],
+        &id[16..20],
+        &id[20..31]
+    );
+    mark::wipe(&mut disk).map_err(failed)?;
+    mark::write(&disk, Stage::Begun, &root).map_err(failed)?;
+    drop(disk);
+    make_private_dir(&places.own())?;
+    let host_name = match host_name {
+        Some(name) if is_host_name(name) => name.to_owned(),
+        Some(name) => {
+            let unique = unique_name(&id);
+            warn!("`{name}` can not be a host name: this machine becomes {unique}");
+            unique
+        }
+        None => unique_name(&id),
+    };
+    info!("laying out {} for {host_name}", path.display());
+    layout::make(path, &root, &host_name, &places.own())?;
+    set_stage(path, Stage::LaidOut, &root)?;
+    Ok(root)
+}
+
+fn set_stage(disk: &Path, stage: Stage, root: &str) -> Result<()> {
+    let opened = OpenOptions::new().write(true).open(disk);
+    let written = opened.and_then(|file| mark::write(&file, stage, root));
+    written.map_err(Error::system("can not write to", disk))
+}
+
+fn unique_name(id: &str) -> String {
+    format!("clone-{}", &id[..8])
+}
+
+/// As hostname(7) has it.
+fn is_host_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    name.len() <= 64
+        && name.bytes().all(is_plain)
+        && !name.starts_with(['-', '.'])
+        && !name.is_empty()
+}
+
+/// Where the root is the first generation of a disk that does not start by itself yet, has it do so. A failure does not keep this boot from going on;
+/// the next start over the network tries again.
+pub fn finish(places: &Places, plain: &Path) {
+    let Ok(text) = fs::read_to_string(note(places)) else {
+        return;
+    };
+    let mut lines = text.lines();
+    let (disk, root) = (
+        lines.next().unwrap_or_default(),
+        lines.next().unwrap_or_default(),
+    );
+    let disk = Path::new(disk);
+    let done = keep_words(places)
+        .and_then(|()| boot_loader::install(places, plain, disk, root))
+        .and_then(|()| set_stage(disk, Stage::Done, root));
+    match done {
+        Ok(()) => info!("{} starts by itself from now on", disk.display()),
+        Err(error) => warn!(
+            "{error}: {} does not start by itself; the next start over the network tries again",
+            disk.display()
+        ),
+    }
+}
+
+/// Makes the words of the kernel command line a part of the configuration, which goes into the initramfs on the disk.
+fn keep_words(places: &Places) -> Result<()> {
+    let path = &places.config;
+    let mut text = fs::read_to_string(path).unwrap_or_default();
+    text += &config::lines(&places.command_line());
+    let folder = path.parent().unwrap_or(path);
+    let written = fs::create_dir_all(folder).and_then(|()| fs::write(path, text));
+    written.map_err(Error::system("can not write", path))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_goes_only_where_the_serial_number_of_its_disk_is_given() {
+        let target = |serial: &str| Target {
+            path: "/no/disk".into(),
+            size: 8 << 20,
+            serial: serial.into(),
+            model: "MODEL".into(),
+        };
+        check_may_go(&target("S1"), Some("S1")).unwrap();
+        let said = |serial, over| check_may_go(&target(serial), over).unwrap_err().to_string();
+        let refused = "/no/disk (MODEL 8 MiB, serial number S1) holds data (of no known kind): \
+            to give that up, add reclone.install-over=S1 to the kernel command line";
+        assert_eq!(said("S1", None), refused);
+        assert_eq!(said("S1", Some("S2")), refused);
+        assert_eq!(said("S1", Some("")), refused);
+        for over in [None, Some("")] {
+            let said = said("", over);
+            assert!(
+                said.ends_with("overwrite its first and its last MiB with zeros"),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_host_name_is_one_that_every_program_takes() {
+        for name in ["a", "kiosk-7", "kiosk.lab.example", &"x".repeat(64)] {
+            assert!(is_host_name(name), "{name}");
+        }
+        for name in ["", "-a", ".a", "a b", "a/b", "ä", &"x".repeat(65)] {
+            assert!(!is_host_name(name), "{name}");
+        }
+    }
+}
