@@ -1,6 +1,6 @@
 # make build, make test and make demo do their own set-up.
 RELEASE = target/x86_64-unknown-linux-gnu/release
-SCRIPTS = .ci/run fuzz/quick units/fresh-home units/apply units/restored.d/50-reload.example qemu-tests/setup qemu-tests/setup-bench qemu-tests/tree qemu-tests/upgrade $(shell find initramfs-tools-hook -type f) $(wildcard dracut-module/50reclone/*.sh completions/bash/*) agent/tests/completions/ask.bash
+SCRIPTS = .ci/run fuzz/quick install/lay-out install/boot-loader units/fresh-home units/apply units/restored.d/50-reload.example qemu-tests/setup qemu-tests/setup-bench qemu-tests/tree qemu-tests/upgrade $(shell find initramfs-tools-hook -type f) $(wildcard dracut-module/50reclone/*.sh completions/bash/*) agent/tests/completions/ask.bash
 
 .PHONY: setup build check test test-all boot boot-all matrix power-cut power-cut-quick power-cut-teeth soak bench demo fuzz fuzz-quick deb install-model install-clone
 
@@ -100,7 +100,7 @@ install-clone:
 	install -D -m 644 -t $(DESTDIR)/usr/share/bash-completion/completions completions/bash/reclone
 	install -D -m 644 -t $(DESTDIR)/usr/share/zsh/vendor-completions completions/zsh/_reclone
 	install -D -m 644 -t $(DESTDIR)/usr/share/fish/vendor_completions.d completions/fish/reclone.fish
-	install -D -t $(DESTDIR)/usr/lib/reclone units/fresh-home units/apply
+	install -D -t $(DESTDIR)/usr/lib/reclone install/lay-out install/boot-loader units/fresh-home units/apply
 	install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system $(wildcard units/*.service units/*.timer units/*.path)
 	install -D -m 644 -t $(DESTDIR)/usr/share/doc/reclone/user@.service.d units/user@.service.d/50-reclone.conf
 	install -D -m 644 -t $(DESTDIR)/usr/share/doc/reclone/restored.d units/restored.d/50-reload.example

@@ -1,22 +1,24 @@
 //! A bare machine becomes a clone: started over the network, it lays out its empty disk, and the boot that goes on pulls the first
 //! generation and has that make the disk start by itself. What a power cut leaves at each step is in `docs/boot.md`.
 
-mod boot_loader;
 mod entry;
-mod layout;
 mod mark;
 mod target;
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use ::log::{info, warn};
 
+use super::kernel::{newest, write_with_configuration};
 use super::log::BootLog;
 use super::offline::signed_head;
-use super::{Places, make_private_dir};
+use super::{Places, make_private_dir, partition};
 use crate::accept::check_head;
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
@@ -27,9 +29,16 @@ use crate::state::State;
 use crate::sync::mib;
 use crate::sys::mount::in_initramfs;
 
+use entry::Entry;
 use mark::{Found, Stage};
 use target::Target;
 
+/// What runs the programs that partition and format.
+const LAY_OUT: &str = "/usr/lib/reclone/lay-out";
+/// What runs those of the generation's boot loader.
+const BOOT_LOADER: &str = "/usr/lib/reclone/boot-loader";
+/// How long a disk or a partition may take to show up.
+const LONGEST: Duration = Duration::from_secs(30);
 /// What a disk needs beside the generation.
 const BESIDE: u64 = 1 << 30;
 
@@ -60,7 +69,7 @@ pub fn install(config: &Config, dry_run: bool) -> Result<PathBuf> {
         Found::Ours(stage @ (Stage::LaidOut | Stage::Done), root) => {
             info!("it is a clone's already ({stage:?}): nothing on it is replaced");
             if stage == Stage::Done || dry_run {
-                return layout::partition(&root);
+                return partition(&root);
             }
             root
         }
@@ -72,13 +81,13 @@ pub fn install(config: &Config, dry_run: bool) -> Result<PathBuf> {
             if dry_run {
                 return Ok(target.path);
             }
-            lay_out(&target, &places, config.hostname.as_deref())?
+            lay_out(&target, config.hostname.as_deref())?
         }
     };
     let text = format!("{}\n{root}\n", disk.display());
     make_private_dir(&places.own())?;
     fs::write(note(&places), text).map_err(Error::system("can not write", &note(&places)))?;
-    layout::partition(&root)
+    partition(&root)
 }
 
 /// A disk with data goes only where its serial number is given.
@@ -130,49 +139,73 @@ fn ask(config: &Config, target: &Target) -> Result<()> {
 }
 
 /// Makes the disk one that a boot can pull to; gives the UUID of its root partition. The mark is there before anything else.
-fn lay_out(target: &Target, places: &Places, host_name: Option<&str>) -> Result<String> {
+fn lay_out(target: &Target, host_name: Option<&str>) -> Result<String> {
     let path = &target.path;
     let failed = |error| Error::system("can not write to", path)(error);
-    // One that is mounted, or a part of something, is refused by the kernel.
+    let mut root = random_id().map_err(failed)?;
+    let unique = format!("clone-{}", &root[..8]);
+    // The partition beside it has the same with another end.
+    root.replace_range(31.., "0");
+    for at in [8, 13, 18, 23] {
+        root.insert(at, '-');
+    }
+    // A disk that is mounted, or a part of something, is refused by the kernel.
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).custom_flags(libc::O_EXCL);
-    let mut disk = options.open(path).map_err(failed)?;
-    let id = random_id().map_err(failed)?;
-    let root = format!(
-        "{}-{}-{}-{}-{}0",
-        &id[..8],
-        &id[8..12],
-        &id[12..16],
-        &id[16..20],
-        &id[20..31]
-    );
-    mark::wipe(&mut disk).map_err(failed)?;
-    mark::write(&disk, Stage::Begun, &root).map_err(failed)?;
-    drop(disk);
-    make_private_dir(&places.own())?;
-    let host_name = match host_name {
-        Some(name) if is_host_name(name) => name.to_owned(),
-        Some(name) => {
-            let unique = unique_name(&id);
-            warn!("`{name}` can not be a host name: this machine becomes {unique}");
-            unique
-        }
-        None => unique_name(&id),
-    };
-    info!("laying out {} for {host_name}", path.display());
-    layout::make(path, &root, &host_name, &places.own())?;
+    let written = options.open(path).and_then(|mut disk| {
+        mark::wipe(&mut disk)?;
+        mark::write(&disk, Stage::Begun, &root)
+    });
+    written.map_err(failed)?;
+    let name = host_name
+        .filter(|name| is_host_name(name))
+        .unwrap_or(&unique);
+    if let Some(bad) = host_name.filter(|bad| *bad != name) {
+        warn!("`{bad}` can not be a host name");
+    }
+    info!("laying out {} for {name}", path.display());
+    run(
+        LAY_OUT,
+        &[
+            path.as_ref(),
+            root.as_ref(),
+            esp(&root).as_ref(),
+            name.as_ref(),
+        ],
+    )?;
     set_stage(path, Stage::LaidOut, &root)?;
     Ok(root)
+}
+
+/// The UUID of the boot loader's partition, by that of the root's.
+fn esp(root: &str) -> String {
+    format!("{}1", &root[..35])
+}
+
+/// The root partition of this UUID, once udev knows it.
+fn partition(root: &str) -> Result<PathBuf> {
+    let path = partition::device(&format!("PARTUUID={root}"));
+    let waited = partition::wait_for(&path, Instant::now() + LONGEST);
+    waited.map_err(Error::system("can not find the partition", &path))?;
+    Ok(path)
+}
+
+/// Runs one of the scripts that came with the agent; what went wrong in it is said by its programs.
+fn run(script: &str, arguments: &[&OsStr]) -> Result<()> {
+    let ended = Command::new(script).args(arguments).status();
+    let done = ended.and_then(|status| match status.success() {
+        true => Ok(()),
+        false => Err(io::Error::other(status.to_string())),
+    });
+    done.map_err(Error::system("can not run", Path::new(script)))?;
+    nix::unistd::sync();
+    Ok(())
 }
 
 fn set_stage(disk: &Path, stage: Stage, root: &str) -> Result<()> {
     let opened = OpenOptions::new().write(true).open(disk);
     let written = opened.and_then(|file| mark::write(&file, stage, root));
     written.map_err(Error::system("can not write to", disk))
-}
-
-fn unique_name(id: &str) -> String {
-    format!("clone-{}", &id[..8])
 }
 
 /// As hostname(7) has it.
@@ -190,15 +223,23 @@ pub fn finish(places: &Places, plain: &Path) {
     let Ok(text) = fs::read_to_string(note(places)) else {
         return;
     };
-    let mut lines = text.lines();
-    let (disk, root) = (
-        lines.next().unwrap_or_default(),
-        lines.next().unwrap_or_default(),
-    );
+    let (disk, uuid) = text.trim_end().split_once('\n').unwrap_or_default();
     let disk = Path::new(disk);
     let done = keep_words(places)
-        .and_then(|()| boot_loader::install(places, plain, disk, root))
-        .and_then(|()| set_stage(disk, Stage::Done, root));
+        .and_then(|()| fill_boot(places, &plain.join("boot"), uuid))
+        .and_then(|boot| {
+            let esp = esp(uuid);
+            run(
+                BOOT_LOADER,
+                &[
+                    places.root.as_ref(),
+                    boot.as_ref(),
+                    disk.as_ref(),
+                    esp.as_ref(),
+                ],
+            )
+        })
+        .and_then(|()| set_stage(disk, Stage::Done, uuid));
     match done {
         Ok(()) => info!("{} starts by itself from now on", disk.display()),
         Err(error) => warn!(
@@ -206,6 +247,31 @@ pub fn finish(places: &Places, plain: &Path) {
             disk.display()
         ),
     }
+}
+
+/// Copies kernel and initramfs, the latter with this machine's configuration behind it, to the disk's `/boot`, and writes their entries.
+fn fill_boot(places: &Places, boot: &Path, uuid: &str) -> Result<PathBuf> {
+    let from = places.root.join("boot");
+    let release = newest(&places.root).ok_or_else(|| {
+        Error::Usage("the generation has no kernel with an initramfs in /boot".into())
+    })?;
+    let all = || -> io::Result<()> {
+        let (kernel, initramfs) = (
+            format!("vmlinuz-{release}"),
+            format!("initrd.img-{release}"),
+        );
+        fs::copy(from.join(&kernel), boot.join(kernel))?;
+        let mut options = OpenOptions::new();
+        let options = options.create(true).truncate(true).write(true).mode(0o600);
+        let mut whole = options.open(boot.join(&initramfs))?;
+        let folder = places.config.parent().unwrap_or(boot);
+        write_with_configuration(&mut File::open(from.join(initramfs))?, folder, &mut whole)?;
+        let entry = Entry::new(&release, uuid, &places.command_line());
+        fs::write(boot.join("grub/grub.cfg"), entry.grub())?;
+        fs::write(boot.join("reclone.conf"), entry.loader())
+    };
+    all().map_err(Error::system("can not fill", boot))?;
+    Ok(boot.into())
 }
 
 /// Makes the words of the kernel command line a part of the configuration, which goes into the initramfs on the disk.

@@ -2,7 +2,6 @@
 #![allow(unsafe_code)]
 
 pub mod beneath;
-pub mod chroot;
 pub mod dns;
 pub mod kexec;
 pub mod loop_device;

@@ -17,7 +17,7 @@ pub struct Entry {
 
 impl Entry {
     /// What is kept of the command line of the running kernel: all that is neither for reclone, whose words become the configuration, nor for the network's start.
-    pub fn new(release: String, root: &str, command_line: &str) -> Self {
+    pub fn new(release: &str, root: &str, command_line: &str) -> Self {
         let mut kept = Vec::new();
         for word in words(command_line) {
             let key = word.split('=').next().unwrap_or_default();
@@ -32,7 +32,7 @@ impl Entry {
             });
         }
         Self {
-            release,
+            release: release.to_owned(),
             root: root.to_owned(),
             words: kept.join(" "),
         }
@@ -77,7 +77,7 @@ mod tests {
     fn an_entry_has_the_words_that_are_for_every_boot() {
         let line = "BOOT_IMAGE=vmlinuz initrd=initrd console=ttyS0 root=PARTLABEL=x rw ip=dhcp \
             reclone.install=/dev/sda reclone.store=http://m reclone=on rd.reclone.key=K \"a=b c\" quiet\n";
-        let entry = Entry::new("6.12".into(), "U", line);
+        let entry = Entry::new("6.12", "U", line);
         assert_eq!(entry.words, "console=ttyS0 ip=dhcp \"a=b c\" quiet");
         let grub = entry.grub();
         let kernel =
@@ -93,6 +93,6 @@ mod tests {
             loader.ends_with("\noptions root=UUID=U ro console=ttyS0 ip=dhcp \"a=b c\" quiet\n"),
             "{loader}"
         );
-        assert_eq!(Entry::new("6".into(), "U", "").options(), "root=UUID=U ro");
+        assert_eq!(Entry::new("6", "U", "").options(), "root=UUID=U ro");
     }
 }

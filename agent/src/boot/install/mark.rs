@@ -84,7 +84,8 @@ pub fn look(disk: &mut File) -> io::Result<Found> {
         });
     };
     front[at..at + SECTOR].fill(0);
-    let has = |edge: &[u8]| edge.windows(16).any(|it| it == guid(&root));
+    let guid = guid(&root);
+    let has = |edge: &[u8]| edge.windows(16).any(|it| it == guid);
     let ours = match stage {
         // The table may be there by halves.
         Stage::Begun => {
@@ -111,13 +112,17 @@ fn parse(sector: &[u8]) -> Option<(Stage, String)> {
 
 /// A UUID as a GPT has it: the first three numbers are little-endian.
 fn guid(uuid: &str) -> [u8; 16] {
-    let digits: String = uuid.split('-').collect();
-    let mut bytes = u128::from_str_radix(&digits, 16)
-        .unwrap_or_default()
-        .to_be_bytes();
-    bytes[..4].reverse();
-    bytes[4..6].reverse();
-    bytes[6..8].reverse();
+    let mut bytes = [0; 16];
+    let digits = uuid.bytes().filter(|byte| *byte != b'-');
+    for (place, digit) in digits.enumerate() {
+        let value = char::from(digit).to_digit(16).unwrap_or_default() as u8;
+        if let Some(byte) = bytes.get_mut(place / 2) {
+            *byte = *byte << 4 | value;
+        }
+    }
+    for number in [0..4, 4..6, 6..8] {
+        bytes[number].reverse();
+    }
     bytes
 }
 
@@ -126,15 +131,19 @@ pub fn describe(disk: &Path) -> String {
     let mut blkid = Command::new("blkid");
     let output = blkid.args(["-p", "-o", "export"]).arg(disk).output();
     let text = output.map(|it| it.stdout).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let telling = ["TYPE=", "PTTYPE=", "LABEL="];
-    let lines = text
-        .lines()
-        .filter(|line| telling.iter().any(|key| line.starts_with(key)));
-    let found: Vec<&str> = lines.collect();
+    let mut found = String::new();
+    for line in String::from_utf8_lossy(&text).lines() {
+        if ["TYPE=", "PTTYPE=", "LABEL="]
+            .iter()
+            .any(|key| line.starts_with(key))
+        {
+            found += line;
+            found.push(' ');
+        }
+    }
     match found.is_empty() {
         true => "of no known kind".into(),
-        false => found.join(" "),
+        false => found.trim_end().into(),
     }
 }
 

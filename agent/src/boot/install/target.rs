@@ -3,13 +3,11 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::LONGEST;
 use crate::boot::partition;
 use crate::error::{Error, Result};
-
-/// How long a disk may take to show up.
-const LONGEST: Duration = Duration::from_secs(30);
 
 /// A whole disk.
 pub struct Target {
