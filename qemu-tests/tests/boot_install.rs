@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use qemu_tests::facts::Facts;
 use qemu_tests::gpt;
@@ -20,6 +21,8 @@ const PACKAGES: [&str; 5] = [
     "dosfstools",
     "fdisk",
 ];
+/// An installation and a whole boot, on a machine without KVM that does other things, too.
+const PATIENCE: Duration = Duration::from_secs(900);
 const DISK: &str = "/dev/disk/by-id/virtio-root";
 const HOST_KEY: &str = "cat /etc/ssh/ssh_host_ed25519_key.pub; systemctl is-active ssh";
 
@@ -65,6 +68,7 @@ impl Lab {
 
     /// Logs in, asks, and powers off; both file systems have to be clean then.
     fn runs(&self, mut machine: Machine, generation: u64) -> (Facts, String) {
+        machine.console.give_time(PATIENCE);
         machine.log_in().unwrap();
         let facts = Facts::of(&mut machine).unwrap();
         println!("{facts}");
@@ -75,9 +79,9 @@ impl Lab {
             "{key}"
         );
         let seen = machine
-            .report("cat /proc/cmdline; findmnt --noheadings --output FSTYPE /boot/efi")
+            .report("findmnt --noheadings --output FSTYPE /boot/efi")
             .unwrap();
-        assert!(seen.ends_with("vfat\n"), "{seen}");
+        assert!(seen == "vfat\n", "{seen}");
         facts.power_off_assembled(machine).unwrap();
         let partition = self.site.path("partition.img");
         gpt::carve(&self.site.path("clone.img"), 2, &partition).unwrap();
@@ -188,7 +192,8 @@ fn a_disk_with_data_is_refused_and_goes_by_its_serial_number_alone() {
     machine.console.expect("reclone: asking http").unwrap();
     drop(machine);
     let (facts, _) = lab.runs(lab.start(""), 1);
-    assert!(facts.log().contains("installing systemd-boot"), "{facts}");
+    let log = facts.log();
+    assert!(log.contains("starts by itself from now on"), "{log}");
     let by_itself = lab.site.machine("clone.img").by_firmware();
     lab.runs(by_itself.start().unwrap(), 1);
 }

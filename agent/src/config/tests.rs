@@ -50,6 +50,9 @@ fn every_key_of_the_file_is_read() {
         sessions: 5,
         sessions_space: Space::Bytes(2 << 30),
         kernel: None,
+        install: None,
+        install_over: None,
+        hostname: None,
         trial_boots: 5,
         trial_timeout: Duration::from_secs(600),
     };

@@ -26,7 +26,7 @@ impl fmt::Display for Target {
         let (path, mib) = (self.path.display(), self.size >> 20);
         write!(
             f,
-            "{path} ({} {mib} MiB, serial number {})",
+            "{path} ({}, {mib} MiB, serial number {})",
             self.model, self.serial
         )
     }
