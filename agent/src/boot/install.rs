@@ -80,6 +80,12 @@ pub fn install(config: &Config, dry_run: bool) -> Result<PathBuf> {
             if found == Found::Data {
                 check_may_go(&target, config.install_over.as_deref())?;
             }
+            if !dry_run && !Path::new(LAY_OUT).exists() {
+                return Err(Error::Usage(
+                    "this initramfs can not lay out a disk: `reclone-model netboot` makes one that can"
+                        .into(),
+                ));
+            }
             ask(config, &target)?;
             if dry_run {
                 return Ok(target.path);
@@ -302,7 +308,7 @@ mod tests {
             path: "/no/disk".into(),
             size: 8 << 20,
             serial: serial.into(),
-            model: "MODEL".into(),
+            model: "MODEL, ".into(),
         };
         check_may_go(&target("S1"), Some("S1")).unwrap();
         let said = |serial, over| check_may_go(&target(serial), over).unwrap_err().to_string();

@@ -17,7 +17,7 @@ pub struct Target {
     pub size: u64,
     /// Its serial number; empty where it tells none.
     pub serial: String,
-    /// What its maker calls it.
+    /// What its maker calls it, with a comma behind it; empty where it does not tell.
     pub model: String,
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for Target {
         let (path, mib) = (self.path.display(), self.size >> 20);
         write!(
             f,
-            "{path} ({}, {mib} MiB, serial number {})",
+            "{path} ({}{mib} MiB, serial number {})",
             self.model, self.serial
         )
     }
@@ -59,11 +59,15 @@ impl Target {
             serial if serial.is_empty() => of_kernel("device/serial"),
             serial => serial,
         };
+        let mut model = of_udev("E:ID_MODEL=").unwrap_or_else(|| of_kernel("device/model"));
+        if !model.is_empty() {
+            model += ", ";
+        }
         Ok(Self {
             path: path.into(),
             size: sectors << 9,
             serial: serial.unwrap_or_else(of_disk),
-            model: of_udev("E:ID_MODEL=").unwrap_or_else(|| of_kernel("device/model")),
+            model,
         })
     }
 }
