@@ -18,7 +18,6 @@ mod zsync;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
 
 pub use reclone::{RESET_FLAG, end_sessions_and_assemble};
 pub use rounds::{Wanted, run};
@@ -135,9 +134,14 @@ pub trait Peer {
         std::fs::create_dir_all(&self.place().server)
     }
 
-    /// What is to be remembered of a state that was just published. When clients could get it, if that was before the end.
-    fn published(&self, _state: State) -> io::Result<Option<SystemTime>> {
-        Ok(None)
+    /// What is to be remembered of a state that was just published.
+    fn published(&self, _state: State) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The file that is there once clients can get this state, if that is before the end.
+    fn announces(&self, _state: State) -> Option<PathBuf> {
+        None
     }
 
     /// Makes this state the one that clients get.

@@ -7,7 +7,6 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
 
 use super::site::Address;
 use super::{Operation, Peer, Place, State};
@@ -105,10 +104,12 @@ impl Peer for Reclone {
         Some(publish)
     }
 
-    fn published(&self, state: State) -> io::Result<Option<SystemTime>> {
-        fs::copy(self.store().join("head"), self.head(state))?;
-        let first = self.store().join(format!("heads/{}", state.number()));
-        fs::metadata(first)?.modified().map(Some)
+    fn published(&self, state: State) -> io::Result<()> {
+        fs::copy(self.store().join("head"), self.head(state)).map(drop)
+    }
+
+    fn announces(&self, state: State) -> Option<PathBuf> {
+        Some(self.store().join(format!("heads/{}", state.number())))
     }
 
     fn offer(&self, state: State) -> io::Result<()> {

@@ -5,7 +5,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::archive::Archive;
 use super::casync::Casync;
@@ -365,11 +367,16 @@ pub fn publish(peer: &dyn Peer, state: State) -> io::Result<Vec<(String, Sample)
     };
     compare::read(&peer.place().trees.path(state))?;
     nix::unistd::sync();
-    let start = SystemTime::now();
-    let cost = measure_synced(&command, &peer.place().server)?;
-    let ready = peer
-        .published(state)?
-        .and_then(|time| time.duration_since(start).ok());
+    let done = AtomicBool::new(false);
+    let (cost, ready) = thread::scope(|scope| {
+        let watched = peer.announces(state);
+        let ready = scope.spawn(|| watched.and_then(|path| appears(&path, &done)));
+        let cost = measure_synced(&command, &peer.place().server);
+        done.store(true, Ordering::Relaxed);
+        (cost, ready.join().unwrap_or_default())
+    });
+    let cost = cost?;
+    peer.published(state)?;
     let sample = Sample {
         cost,
         ..Sample::default()
@@ -381,4 +388,16 @@ pub fn publish(peer: &dyn Peer, state: State) -> io::Result<Vec<(String, Sample)
         samples.push((format!("ready-{}", state.name()), Sample { cost, ..sample }));
     }
     Ok(samples)
+}
+
+/// How long it takes until a file is there; none where it is not when all is `done`.
+fn appears(path: &Path, done: &AtomicBool) -> Option<Duration> {
+    let start = Instant::now();
+    while !path.exists() {
+        if done.load(Ordering::Relaxed) {
+            return None;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Some(start.elapsed())
 }
