@@ -29,11 +29,17 @@ pub enum Barrier {
     Mended,
     /// Its final name.
     Replaced,
+    /// Kernel and initramfs beside the boot loader, which nothing names.
+    KernelCopied,
+    /// What names them, before it takes the old one's place.
+    EntriesWritten,
+    /// Its final name.
+    EntriesNamed,
 }
 
 impl Barrier {
     /// Every barrier.
-    pub const ALL: [Barrier; 10] = [
+    pub const ALL: [Barrier; 13] = [
         Barrier::Staged,
         Barrier::Named,
         Barrier::StateWritten,
@@ -44,6 +50,9 @@ impl Barrier {
         Barrier::Carried,
         Barrier::Mended,
         Barrier::Replaced,
+        Barrier::KernelCopied,
+        Barrier::EntriesWritten,
+        Barrier::EntriesNamed,
     ];
 
     /// Its name in `RECLONE_CRASH` and `RECLONE_OMIT`.
@@ -59,6 +68,9 @@ impl Barrier {
             Barrier::Carried => "carried",
             Barrier::Mended => "mended",
             Barrier::Replaced => "replaced",
+            Barrier::KernelCopied => "kernel-copied",
+            Barrier::EntriesWritten => "entries-written",
+            Barrier::EntriesNamed => "entries-named",
         }
     }
 

@@ -10,7 +10,7 @@ mod disk;
 mod handover;
 mod init;
 mod install;
-mod kernel;
+pub(crate) mod kernel;
 mod log;
 mod modules;
 mod offline;
@@ -216,8 +216,14 @@ fn boot_from(
         .flatten();
     let generation = root::assemble(&wanted, &candidates)?;
     install::finish(places, disk.path());
-    if let Some(counted) = counted {
-        counted.go_on(generation, places);
+    match counted {
+        Some(counted) => counted.go_on(generation, places),
+        None if writable && config.boot_loader && config.kernel.is_some() => {
+            if let Err(error) = handover::write_loader(&places.run) {
+                warn!("{error}");
+            }
+        }
+        None => {}
     }
     if in_memory {
         make_read_only(&[disk.path(), &home]);

@@ -82,6 +82,8 @@ pub enum Verb {
     Verify(Verify),
     /// see [`Good`]
     Good(Good),
+    /// see [`Loader`]
+    Loader(Loader),
     /// see [`Rollback`]
     Rollback(Rollback),
     /// see [`Reset`]
@@ -249,6 +251,22 @@ pub struct Good {
     /// without the health checks
     #[argh(switch)]
     pub force: bool,
+    /// as one JSON object
+    #[argh(switch)]
+    pub json: bool,
+}
+
+/// Have the boot loader of this machine start the kernel of the generation that runs. A good boot does that by itself where it had to
+/// start that kernel after another one.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "loader")]
+pub struct Loader {
+    /// the pool
+    #[argh(option)]
+    pub pool: Option<PathBuf>,
+    /// say what would be done, and change nothing
+    #[argh(switch, short = 'n')]
+    pub dry_run: bool,
     /// as one JSON object
     #[argh(switch)]
     pub json: bool,

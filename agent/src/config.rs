@@ -111,6 +111,8 @@ pub struct Config {
     pub trial_boots: u32,
     /// How long such a boot may take to its good end.
     pub trial_timeout: Duration,
+    /// Whether the boot loader gets the kernels of good generations.
+    pub boot_loader: bool,
 }
 
 /// A part of a disk.
@@ -159,6 +161,7 @@ impl Default for Config {
             hostname: None,
             trial_boots: 3,
             trial_timeout: Duration::from_secs(900),
+            boot_loader: true,
         }
     }
 }
@@ -290,6 +293,7 @@ impl Config {
             "sessions-space" => self.sessions_space = space(value)?,
             "trial.boots" => self.trial_boots = count(value)?,
             "trial.timeout" => self.trial_timeout = seconds(value)?,
+            "boot-loader" => self.boot_loader = one_of(value, ["no", "yes"])?,
             _ => return Err(format!("`{key}` is not a key that this version knows")),
         }
         Ok(())

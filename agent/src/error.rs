@@ -134,6 +134,9 @@ pub enum Error {
         /// How the machine was left.
         left: String,
     },
+    /// The boot loader can not be had start the generation's kernel.
+    #[error("{0}")]
+    Loader(String),
     /// What was compared is not the same.
     #[error("{0} paths differ")]
     Differs(usize),
@@ -189,7 +192,7 @@ impl Error {
             Error::Damaged { .. } | Error::BadState { .. } | Error::Unsound { .. } => 8,
             Error::Differs(_) => 9,
             Error::Unhealthy { .. } => 10,
-            Error::System { .. } | Error::Initramfs { .. } => 1,
+            Error::System { .. } | Error::Initramfs { .. } | Error::Loader(_) => 1,
         }
     }
 

@@ -57,6 +57,7 @@ pub mod view;
 // care for the pool
 pub mod explain;
 pub mod good;
+pub mod loader;
 pub mod prune;
 pub mod repair;
 pub mod rollback;

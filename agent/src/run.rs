@@ -12,7 +12,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use log::info;
+use log::{info, warn};
 use reclone_format::PublicKey;
 use reclone_format::policy::BUILT_IN;
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::fetch::Watcher;
 use crate::follow::Follow;
 use crate::good::Good;
+use crate::loader::{self, Put};
 use crate::pool::Pool;
 use crate::progress::TerminalProgress;
 use crate::prune::Pruned;
@@ -31,6 +32,7 @@ use crate::sync::{Goal, mib};
 use crate::sys::mount::in_initramfs;
 use crate::{assemble, boot, explain, good, keep, prune, repair, rollback, status, thaw, verify};
 
+pub use configuration::OF_THE_BOOT;
 use configuration::read_config;
 use sync::{sync_from, with_network};
 
@@ -59,6 +61,7 @@ pub fn run(verb: Verb) -> Result<()> {
         Verb::Freeze(options) => session::run_freeze(&options),
         Verb::Verify(options) => run_verify(&options),
         Verb::Good(options) => run_good(&options),
+        Verb::Loader(options) => run_loader(&options),
         Verb::Rollback(options) => run_rollback(&options),
         Verb::Reset(options) => run_reset(&options),
         Verb::Prune(options) => run_prune(&options),
@@ -266,6 +269,30 @@ fn run_good(options: &cli::Good) -> Result<()> {
     };
     let value = json!({ "generation": generation, "outcome": outcome });
     let words = format!("generation {generation} {said}");
+    say(options.json, &value, &words);
+    // What is good stays good.
+    if let Err(error) = loader::follow(&pool, &read_config()) {
+        warn!("{error}");
+    }
+    Ok(())
+}
+
+fn run_loader(options: &cli::Loader) -> Result<()> {
+    let pool = open_pool(options.pool.as_ref())?;
+    let (loader, put) = loader::put(&pool, |_| true, options.dry_run)?;
+    let (outcome, verb) = match put {
+        Put::Stands => ("stands", "starts"),
+        Put::Done => ("put", "starts from now on"),
+        Put::Would => ("would-put", "would start"),
+    };
+    let entries = loader.entries()?;
+    let mut value = loader::json(loader.title(), &entries);
+    value["outcome"] = outcome.into();
+    let (title, kernel) = (loader.title(), loader::words(&entries));
+    let words = match put {
+        Put::Would => format!("{title} {verb} the generation's kernel; now it starts {kernel}"),
+        _ => format!("{title} {verb} {kernel}"),
+    };
     say(options.json, &value, &words);
     Ok(())
 }

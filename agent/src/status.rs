@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::pool::Pool;
 use crate::stage::ready_generation;
 use crate::state::{Generation, State};
-use crate::{thaw, trial};
+use crate::{loader, thaw, trial};
 
 /// The status as one JSON object: `null` where there is nothing to say, times in seconds since 1970.
 pub fn json(pool: &Pool) -> Result<Value> {
@@ -31,6 +31,7 @@ pub fn json(pool: &Pool) -> Result<Value> {
         "staged": ready_generation(pool).map(|(number, _)| number),
         "thawed": thaw::boots_left(pool),
         "free": pool.free()?,
+        "boot_loader": loader::look().map(|(title, entries)| loader::json(title, &entries)),
     }))
 }
 
@@ -75,6 +76,12 @@ pub fn text(pool: &Pool, now: SystemTime) -> Result<String> {
     }
     if let Some(boots) = thaw::boots_left(pool) {
         line("thawed", format!("boots to come: {boots}"));
+    }
+    if let Some((title, entries)) = loader::look() {
+        line(
+            "loader",
+            format!("{title} starts {}", loader::words(&entries)),
+        );
     }
     line("free", format!("{} MiB", pool.free()? >> 20));
     Ok(text)

@@ -6,7 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use log::warn;
-use nix::sched::{CloneFlags, unshare};
 
 use crate::assemble;
 use crate::error::{Error, Result};
@@ -27,10 +26,7 @@ impl View {
     /// The tree of a session that nobody is in. Without its generation it shows only what was written. The process gets mounts of
     /// its own.
     pub fn open(pool: &Pool, session: &Session) -> Result<Self> {
-        let apart = unshare(CloneFlags::CLONE_NEWNS);
-        apart.map_err(Error::system("can not part the mounts of", Path::new("/")))?;
-        let private = mount::make_all_private(Path::new("/"));
-        private.map_err(Error::system("can not make private", Path::new("/")))?;
+        mount::part()?;
         let home = home(pool)?;
         let mut view = Self {
             home,

@@ -100,6 +100,26 @@ pub fn write_trial(run: &Path, time: Duration) -> Result<()> {
     write().map_err(Error::system("can not write units to", &units))
 }
 
+/// Has the running system put the kernel that this boot had to start where the boot loader finds it. For a generation on trial its proof does
+/// that.
+pub fn write_loader(run: &Path) -> Result<()> {
+    let units = run.join("systemd/system");
+    let program = run.join("initramfs/reclone");
+    let text = format!(
+        "[Unit]\n\
+         Description=Kernel of reclone's generation for the boot loader\n\
+         RequiresMountsFor={run}/reclone/disk\n\
+         After=multi-user.target\n\n\
+         [Service]\n\
+         Type=exec\n\
+         ExecStart=-{program} good\n",
+        run = run.display(),
+        program = program.display()
+    );
+    let written = make_folder(&units).and_then(|()| add(&units, "reclone-loader.service", &text));
+    written.map_err(Error::system("can not write units to", &units))
+}
+
 /// Keeps the configuration of the initramfs, with its key and token, for the running system, whose own is the model's. Gives the
 /// folder that it is in.
 pub fn keep_configuration(run: &Path, config: &Path) -> Result<PathBuf> {

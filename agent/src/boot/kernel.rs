@@ -33,7 +33,7 @@ pub struct Loaded {
 }
 
 /// Loads the kernel of `generation` if it is to take over: it has no modules for the running one. Else, and where it can not, nothing.
-pub fn load(
+pub(super) fn load(
     pool: &Pool,
     generation: &Generation,
     running: Option<&Modules>,
@@ -104,7 +104,7 @@ impl Loaded {
 }
 
 /// Shows the generation at `at`, read-only, for as long as `work` takes.
-fn look_into<T>(
+pub fn look_into<T>(
     pool: &Pool,
     generation: &Generation,
     at: &Path,
@@ -125,14 +125,14 @@ fn load_from(root: &Path, release: &str, places: &Places) -> Result<()> {
     let kernel = open(&path)?;
     let mut initramfs = open(&root.join(format!("boot/initrd.img-{release}")))?;
     let configuration = places.config.parent().unwrap_or(Path::new("/"));
-    let whole = with_configuration(&mut initramfs, configuration)
+    let whole = with_configuration(&mut initramfs, configuration, configuration)
         .map_err(Error::system("can not copy the initramfs behind", root))?;
     let words = format!("{} {WORD}={release}", places.command_line());
     kexec::load(&kernel, &whole, &words).map_err(Error::system("the running kernel refuses", &path))
 }
 
-/// An initramfs in memory, with the files of a folder behind it, which will be in the same folder.
-fn with_configuration(initramfs: &mut File, folder: &Path) -> io::Result<File> {
+/// An initramfs in memory, with the files of a folder behind it, which will be in the folder `place`. The same files make the same bytes.
+pub fn with_configuration(initramfs: &mut File, folder: &Path, place: &Path) -> io::Result<File> {
     let mut whole = File::from(memfd_create(c"initramfs", MemfdFlags::CLOEXEC)?);
     write_with_configuration(initramfs, folder, &mut whole)?;
     whole.rewind()?;
@@ -153,14 +153,17 @@ pub fn write_with_configuration(
             .map(|text| text.trim_start_matches('/').to_owned());
         text.ok_or_else(|| io::Error::other("a name that is no text"))
     };
-    let parents: Vec<_> = folder.ancestors().collect();
+    let parents: Vec<_> = place.ancestors().collect();
     for parent in parents.into_iter().rev().skip(1) {
         archive.folder(&name(parent)?)?;
     }
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type()?.is_file() {
-            archive.file(&name(&entry.path())?, &fs::read(entry.path())?)?;
-        }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
+    files.retain(|path| path.symlink_metadata().is_ok_and(|it| it.is_file()));
+    files.sort();
+    for path in files {
+        let file_name = path.file_name().unwrap_or_default();
+        archive.file(&name(&place.join(file_name))?, &fs::read(&path)?)?;
     }
     archive.finish()
 }
@@ -239,12 +242,14 @@ mod tests {
         fs::create_dir(folder.path().join("reclone")).unwrap();
         fs::write(folder.path().join("reclone/reclone.conf"), "store = /s\n").unwrap();
         let mut initramfs = File::open(path).unwrap();
-        let mut whole = with_configuration(&mut initramfs, &folder.path().join("reclone")).unwrap();
+        let configuration = folder.path().join("reclone");
+        let mut whole =
+            with_configuration(&mut initramfs, &configuration, Path::new("/etc/reclone")).unwrap();
         let mut bytes = Vec::new();
         whole.read_to_end(&mut bytes).unwrap();
         assert!(bytes.starts_with(b"12345\0\0\x0007070"));
         let text = String::from_utf8_lossy(&bytes);
-        assert!(text.contains("/reclone/reclone.conf\0"), "{text}");
+        assert!(text.contains("\0etc/reclone/reclone.conf\0"), "{text}");
         assert!(text.contains("store = /s\n"), "{text}");
     }
 }

@@ -14,23 +14,23 @@ use crate::sys::mount;
 /// How long a disk may take to show up after the root partition's did.
 const LONGEST: Duration = Duration::from_secs(10);
 /// File systems that can hold a pool.
-const FIT: [&str; 4] = ["ext4", "xfs", "btrfs", "f2fs"];
+pub const FIT: [&str; 4] = ["ext4", "xfs", "btrfs", "f2fs"];
 
 /// Mounts the partition `name` (`/dev/…`, or `LABEL=…`, `UUID=…`, `PARTLABEL=…`, `PARTUUID=…`) at `at`, which is made.
 /// The kernel replays a journal; no fsck is run.
 pub fn mount_pool_disk(name: &str, at: &Path) -> Result<()> {
-    mount_by(name, at, Instant::now() + LONGEST)
+    mount_by(name, at, Instant::now() + LONGEST, &FIT)
 }
 
-/// Such a partition in an installed system that does not use it: mounted for as long as this lives.
+/// A partition that the system that runs does not use: mounted for as long as this lives.
 pub struct Visit {
     at: PathBuf,
 }
 
 impl Visit {
-    /// Mounts the partition `name` at `at`, which is made. All disks showed up long ago.
-    pub fn begin(name: &str, at: &Path) -> Result<Self> {
-        mount_by(name, at, Instant::now())?;
+    /// Mounts the partition `name`, with one of the file systems `fit`, at `at`, which is made. All disks showed up long ago.
+    pub fn begin(name: &str, at: &Path, fit: &[&str]) -> Result<Self> {
+        mount_by(name, at, Instant::now(), fit)?;
         Ok(Self { at: at.into() })
     }
 
@@ -49,12 +49,11 @@ impl Drop for Visit {
     }
 }
 
-fn mount_by(name: &str, at: &Path, end: Instant) -> Result<()> {
+fn mount_by(name: &str, at: &Path, end: Instant, fit: &[&str]) -> Result<()> {
     let device = partition::device(name);
-    let failed =
-        |error: io::Error| Error::system("can not mount the pool's partition", &device)(error);
+    let failed = |error: io::Error| Error::system("can not mount the partition", &device)(error);
     partition::wait_for(&device, end).map_err(failed)?;
-    let kind = partition::kind_of(&device, &FIT).map_err(failed)?;
+    let kind = partition::kind_of(&device, fit).map_err(failed)?;
     super::make_private_dir(at)?;
     mount::disk(&device, at, kind).map_err(|error| failed(error.into()))
 }

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use log::{info, warn};
 
-use crate::boot::pool_disk::Visit;
+use crate::boot::pool_disk::{FIT, Visit};
 use crate::cli;
 use crate::config::{CONFIG_FILE, Config};
 use crate::enroll::{Change, machine};
 use crate::error::{Error, Result};
 use crate::keep::folders;
+use crate::loader::Loader;
 use crate::pool::{Pool, remove_dir};
+use crate::sys::mount;
 
 /// Where the pool's own partition is for as long as its record is set aside.
 const VISITED: &str = "/run/reclone-unenroll";
@@ -28,6 +30,7 @@ pub fn run_unenroll(options: &cli::Unenroll) -> Result<()> {
     }
     say_what_else(&change, options.dry_run);
     if options.dry_run {
+        tidy_boot_loader(true);
         println!(
             "would make this machine no clone and run `{}`",
             change.generator.command()
@@ -54,9 +57,27 @@ pub fn run_unenroll(options: &cli::Unenroll) -> Result<()> {
             );
         }
     }
-    drop(lock);
+    drop((lock, disk));
+    tidy_boot_loader(false);
     println!("this machine is no clone any more");
     Ok(())
+}
+
+/// Takes the model's kernels away. A boot loader that reclone does not know has none.
+fn tidy_boot_loader(dry_run: bool) {
+    let removed = mount::part().and_then(|()| match Loader::find(Path::new("/")) {
+        Ok(loader) => Ok((loader.remove(dry_run)?, loader.title())),
+        Err(Error::Loader(_)) => Ok((false, "")),
+        Err(error) => Err(error),
+    });
+    match removed {
+        Ok((false, _)) => {}
+        Ok((true, title)) => {
+            let starts = if dry_run { "would start" } else { "starts" };
+            info!("{title} {starts} this machine's own kernel again");
+        }
+        Err(error) => warn!("{error}: look for entries of reclone in the boot loader"),
+    }
 }
 
 /// Besides what the verb is for.
@@ -80,7 +101,7 @@ fn say_what_else(change: &Change, dry_run: bool) {
 /// The partition that the pool is on, if it has one of its own. That it can not be mounted keeps no machine a clone.
 fn visit(config: &Config) -> Option<Visit> {
     let device = config.pool_device.as_ref()?;
-    let visit = Visit::begin(device, Path::new(VISITED));
+    let visit = Visit::begin(device, Path::new(VISITED), &FIT);
     if let Err(error) = &visit {
         warn!(
             "{error}: before this machine follows another model, remove the file {} on {device}",

@@ -3,6 +3,7 @@
 
 pub mod beneath;
 pub mod dns;
+pub mod freeze;
 pub mod kexec;
 pub mod loop_device;
 pub mod mount;

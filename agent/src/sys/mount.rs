@@ -7,6 +7,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+use crate::error::Error;
+
 const NO_DATA: Option<&str> = None;
 
 /// Mounts an EROFS image on a block device, read-only.
@@ -73,6 +75,13 @@ pub fn make_private(at: &Path) -> Result<(), Errno> {
 pub fn make_all_private(at: &Path) -> Result<(), Errno> {
     let flags = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
     mount(NO_DATA, at, NO_DATA, flags, NO_DATA)
+}
+
+/// Gives this process mounts of its own: what it mounts from here on nobody else sees, and it ends with the process.
+pub fn part() -> crate::error::Result<()> {
+    let apart = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS);
+    let apart = apart.and_then(|()| make_all_private(Path::new("/")));
+    apart.map_err(Error::system("can not part the mounts of", Path::new("/")))
 }
 
 /// Makes a mounted file system writable.

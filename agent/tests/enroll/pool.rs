@@ -70,7 +70,7 @@ fn a_pool_elsewhere_is_left_to_its_owner() {
     let (_, log) = succeed(&mut machine.unenroll(&[]));
     for line in [
         "`pool-device = LABEL=pool` goes from /etc/reclone/reclone.conf, too",
-        "can not mount the pool's partition /dev/disk/by-label/pool: it is not there: \
+        "can not mount the partition /dev/disk/by-label/pool: it is not there: \
          before this machine follows another model, remove the file reclone/state on LABEL=pool",
     ] {
         assert!(log.contains(line), "{log}");

@@ -56,6 +56,6 @@ fn a_pool_may_be_on_a_partition_of_its_own() {
     let missing = lab
         .clone_with(MODEL, "pool-device = LABEL=nowhere")
         .fail_to_boot("");
-    let line = "can not mount the pool's partition /dev/disk/by-label/nowhere";
+    let line = "can not mount the partition /dev/disk/by-label/nowhere";
     assert!(missing.contains(line), "no `{line}` in:\n{missing}");
 }
