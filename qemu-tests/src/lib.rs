@@ -7,6 +7,7 @@ pub mod folder;
 pub mod gpt;
 pub mod image;
 pub mod initramfs;
+pub mod kernels;
 pub mod launch;
 pub mod layout;
 pub mod machine;

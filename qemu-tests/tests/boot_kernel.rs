@@ -2,42 +2,10 @@
 //! work.
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use qemu_tests::facts::Facts;
-use qemu_tests::image::run;
-use qemu_tests::initramfs::System;
+use qemu_tests::kernels::TwoKernels;
 use qemu_tests::machine::Machine;
 use qemu_tests::site::{Site, store_word};
-
-/// What belongs to the kernel for clouds, and not to the one for other machines.
-fn is_of_cloud(name: &str) -> bool {
-    name.contains("-cloud-")
-}
-
-/// Moves what a system has of one of two kernels to the same places below another folder.
-fn move_kernel(from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) {
-    for folder in ["boot", "usr/lib/modules"] {
-        fs::create_dir_all(to.join(folder)).unwrap();
-        for entry in fs::read_dir(from.join(folder)).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            if name.ends_with("-amd64") && wanted(&name) {
-                let place = Path::new(folder).join(&name);
-                fs::rename(from.join(&place), to.join(&place)).unwrap();
-            }
-        }
-    }
-}
-
-/// The release of the one kernel of a system.
-fn release(root: &Path) -> String {
-    let mut folders = fs::read_dir(root.join("usr/lib/modules")).unwrap();
-    let name = folders.next().unwrap().unwrap().file_name();
-    assert!(folders.next().is_none());
-    name.into_string().unwrap()
-}
 
 fn boot(site: &Site, words: &str, look: impl FnOnce(&mut Machine, &Facts)) {
     println!("### {words}");
@@ -59,35 +27,24 @@ fn a_clone_runs_the_kernel_of_its_model() {
     if !Machine::available() {
         return;
     }
-    let mut aside = PathBuf::new();
-    let site = Site::prepare(System::DEFAULT, "kernel", &["linux-image-amd64"], |tree| {
-        aside = tree.root().with_file_name("aside");
-        move_kernel(tree.root(), &aside, |name| !is_of_cloud(name));
-        Ok(())
-    })
-    .unwrap();
-    let model = site.model.root();
-    let old = release(model);
+    let kernels = TwoKernels::prepare("kernel", None);
+    let TwoKernels { site, old, .. } = &kernels;
     assert_eq!(site.publish().unwrap(), 1);
     site.copy("plain.img", "clone.img").unwrap();
     let server = site.serve(&site.store()).unwrap();
     let words = store_word(server.url());
-    boot(&site, &words, |machine, facts| {
+    boot(site, &words, |machine, facts| {
         facts.assert_runs(1);
-        assert_eq!(kernel(machine), old);
+        assert_eq!(&kernel(machine), old);
     });
 
-    move_kernel(model, &site.path("old"), is_of_cloud);
-    move_kernel(&aside, model, |_| true);
-    let new = release(model);
-    let mut make = Command::new("chroot");
-    run(make.arg(model).args(["update-initramfs", "-c", "-k", &new])).unwrap();
+    let new = kernels.upgrade();
     assert_eq!(site.publish().unwrap(), 2);
     let starting =
         format!("generation 2 has no modules for this kernel {old}: starting its own, {new}");
     // With the same kernel on its disk, each boot does it again.
     for _ in 0..2 {
-        boot(&site, &words, |machine, facts| {
+        boot(site, &words, |machine, facts| {
             facts.assert_runs(2);
             assert_eq!(kernel(machine), new);
             let log = machine.report("cat /run/reclone/pool/log/boot; cat /proc/cmdline; ls /run/reclone/pool/kernel").unwrap();
@@ -105,7 +62,7 @@ fn a_clone_runs_the_kernel_of_its_model() {
             );
         });
     }
-    none_comes_back(&site, &words, &old, &starting);
+    none_comes_back(site, &words, old, &starting);
 }
 
 /// A kernel from which no agent came back is not started again: the note of that is still there.

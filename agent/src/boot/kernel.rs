@@ -249,7 +249,7 @@ mod tests {
         whole.read_to_end(&mut bytes).unwrap();
         assert!(bytes.starts_with(b"12345\0\0\x0007070"));
         let text = String::from_utf8_lossy(&bytes);
-        assert!(text.contains("\0etc/reclone/reclone.conf\0"), "{text}");
+        assert!(text.contains("etc/reclone/reclone.conf\0"), "{text}");
         assert!(text.contains("store = /s\n"), "{text}");
     }
 }

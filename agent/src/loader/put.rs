@@ -22,6 +22,10 @@ impl Loader {
         let old = self.entries()?;
         let there = old.name(&new.id) && self.is_whole(kernel)?;
         if there && old.current.as_ref() == Some(new) {
+            // Of a run that did not come to its end.
+            if !dry_run {
+                self.prune(&old, true)?;
+            }
             return Ok(Put::Stands);
         }
         if !mount::is_writable(&self.home) {

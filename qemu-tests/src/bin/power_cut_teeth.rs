@@ -38,13 +38,13 @@ struct Trial {
 /// ext4 writes a file out before a rename replaces another with it, unless told not to, and orders all its metadata. XFS does
 /// not do the former, but shares the blocks of copies. btrfs does not order names that are not synced, but writes everything
 /// each second here. Longer than that second, a pause has the names written and not yet the contents.
-fn trial(barrier: Barrier) -> Trial {
+fn trial(barrier: Barrier) -> Option<Trial> {
     let usual = Trial {
         kind: "ext4-4k-ordered",
         options: None,
         pause: 1300,
     };
-    match barrier {
+    Some(match barrier {
         Barrier::Staged
         | Barrier::StateNamed
         | Barrier::Gathered
@@ -63,13 +63,15 @@ fn trial(barrier: Barrier) -> Trial {
             options: Some("data=ordered,commit=1,noauto_da_alloc"),
             ..usual
         },
+        // A boot passes none of these; agent/tests/loader cuts there.
+        Barrier::KernelCopied | Barrier::EntriesWritten | Barrier::EntriesNamed => return None,
         // No journal is to be written between this and the end of the boot.
         Barrier::Adopted => Trial {
             options: Some("data=ordered,commit=60"),
             pause: 0,
             ..usual
         },
-    }
+    })
 }
 
 /// Whether each one was noticed. `AGENT` is the program, `OMIT` the one barrier to try instead of all.
@@ -81,10 +83,11 @@ fn bite() -> io::Result<bool> {
     let barriers: Vec<Barrier> = Barrier::ALL
         .into_iter()
         .filter(|barrier| wanted.is_empty() || barrier.name() == wanted)
+        .filter(|barrier| trial(*barrier).is_some())
         .collect();
     let (workshop, stores, recorder) = power_cut::prepare()?;
     let recordings = record_all(&barriers, |barrier| {
-        let trial = trial(*barrier);
+        let trial = trial(*barrier).ok_or_else(|| Error::other("no boot passes it"))?;
         let kind = KINDS.into_iter().find(|kind| kind.name == trial.kind);
         let mut kind = kind.ok_or_else(|| Error::other("no such file system"))?;
         kind.options = trial.options.unwrap_or(kind.options);

@@ -1,0 +1,12 @@
+//! What stands at the boot loader of a disk: kernels and what names them, through updates, on disks that are full, and as a reader without a
+//! journal sees it after a power cut at each step.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mounts.rs"]
+mod mounts;
+
+mod bls;
+#[cfg(feature = "crash-points")]
+mod cuts;
+mod disk;
+mod grub;
