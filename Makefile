@@ -16,7 +16,7 @@ check: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --package reclone --all-targets --features crash-points -- -D warnings
 	cargo test --workspace --exclude qemu-tests
-	cargo test --package reclone --features crash-points --test killed
+	cargo test --package reclone --features crash-points --test killed --test loader
 	shellcheck $(SCRIPTS)
 
 demo: build

@@ -40,7 +40,7 @@ fn the_help_of_the_program_and_of_each_verb_is_the_one_written_down() {
         verbs,
         [
             "enroll", "unenroll", "sync", "fetch", "assemble", "boot", "install", "status",
-            "explain", "diff", "restore", "session", "thaw", "freeze", "verify", "good",
+            "explain", "diff", "restore", "session", "thaw", "freeze", "verify", "good", "loader",
             "rollback", "reset", "prune"
         ]
     );

@@ -33,6 +33,7 @@ complete -c reclone -n '__reclone_at ""' -a thaw -d 'Have the session that runs 
 complete -c reclone -n '__reclone_at ""' -a freeze -d 'Take back `thaw`'
 complete -c reclone -n '__reclone_at ""' -a verify -d 'Read every object, manifest and image, and tell what is damaged'
 complete -c reclone -n '__reclone_at ""' -a good -d 'Run the health checks of /etc/reclone/health.d and end the trial'
+complete -c reclone -n '__reclone_at ""' -a loader -d 'Have the boot loader of this machine start the kernel of the generation that runs'
 complete -c reclone -n '__reclone_at ""' -a rollback -d 'Make the previous generation current'
 complete -c reclone -n '__reclone_at ""' -a reset -d 'Sync, check everything, fetch what is damaged, and drop every session'
 complete -c reclone -n '__reclone_at ""' -a prune -d 'Remove what neither the current nor the previous generation needs'
@@ -42,7 +43,7 @@ complete -c reclone -n '__reclone_at session' -a recover -d 'Bring files and fol
 complete -c reclone -n '__reclone_at session' -a drop -d 'Remove ended sessions'
 
 # The pool and the store.
-complete -c reclone -n '__reclone_at sync fetch assemble status explain diff restore thaw freeze verify good rollback reset prune' -l pool -x -a '(__fish_complete_directories)' -d 'the pool'
+complete -c reclone -n '__reclone_at sync fetch assemble status explain diff restore thaw freeze verify good loader rollback reset prune' -l pool -x -a '(__fish_complete_directories)' -d 'the pool'
 complete -c reclone -n '__reclone_at "session list" "session diff" "session recover" "session drop"' -l pool -x -a '(__fish_complete_directories)' -d 'the pool'
 complete -c reclone -n '__reclone_at sync fetch verify reset' -l store -x -a '(__fish_complete_directories)' -d 'the store'
 complete -c reclone -n '__reclone_at enroll sync fetch verify reset' -l key -r -F -d "the model's public key"
@@ -57,7 +58,7 @@ complete -c reclone -n '__reclone_at fetch' -l limit-rate -x -d 'bytes a second 
 
 # What only one verb has, or says in other words.
 complete -c reclone -n '__reclone_at enroll' -s n -l dry-run -d 'show what would come and what would be written, and change nothing'
-complete -c reclone -n '__reclone_at unenroll' -s n -l dry-run -d 'say what would be done, and change nothing'
+complete -c reclone -n '__reclone_at unenroll loader' -s n -l dry-run -d 'say what would be done, and change nothing'
 complete -c reclone -n '__reclone_at unenroll' -l remove-pool -d 'remove the pool, too, with what was kept and with all sessions'
 complete -c reclone -n '__reclone_at sync' -s n -l dry-run -d 'say what would be fetched and changed'
 complete -c reclone -n '__reclone_at sync' -l diff -d 'with --dry-run: list the paths that would change'
@@ -82,7 +83,7 @@ complete -c reclone -n '__reclone_at good' -l force -d 'without the health check
 complete -c reclone -n '__reclone_at reset' -l forget -d 'remove what is kept, too'
 complete -c reclone -n '__reclone_at prune' -l sessions -x -d 'how many ended sessions stay'
 complete -c reclone -n '__reclone_at prune' -l sessions-space -x -d 'how much of the disk they may take'
-complete -c reclone -n '__reclone_at sync fetch status explain diff restore thaw freeze verify good rollback reset prune' -l json -d 'as one JSON object'
+complete -c reclone -n '__reclone_at sync fetch status explain diff restore thaw freeze verify good loader rollback reset prune' -l json -d 'as one JSON object'
 complete -c reclone -n '__reclone_at "session list" "session diff" "session recover" "session drop"' -l json -d 'as one JSON object'
 
 # What follows the verb.
