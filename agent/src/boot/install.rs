@@ -278,7 +278,8 @@ fn fill_boot(places: &Places, boot: &Path, uuid: &str) -> Result<PathBuf> {
         let options = options.create(true).truncate(true).write(true).mode(0o600);
         let mut whole = options.open(boot.join(&initramfs))?;
         let folder = places.config.parent().unwrap_or(boot);
-        write_with_configuration(&mut File::open(from.join(initramfs))?, folder, &mut whole)?;
+        let mut initramfs = File::open(from.join(initramfs))?;
+        write_with_configuration(&mut initramfs, folder, folder, &mut whole)?;
         let entry = Entry::new(&release, uuid, &places.command_line());
         fs::write(boot.join("grub/grub.cfg"), entry.grub())?;
         fs::write(boot.join("reclone.conf"), entry.loader())

@@ -134,7 +134,7 @@ fn load_from(root: &Path, release: &str, places: &Places) -> Result<()> {
 /// An initramfs in memory, with the files of a folder behind it, which will be in the folder `place`. The same files make the same bytes.
 pub fn with_configuration(initramfs: &mut File, folder: &Path, place: &Path) -> io::Result<File> {
     let mut whole = File::from(memfd_create(c"initramfs", MemfdFlags::CLOEXEC)?);
-    write_with_configuration(initramfs, folder, &mut whole)?;
+    write_with_configuration(initramfs, folder, place, &mut whole)?;
     whole.rewind()?;
     Ok(whole)
 }
@@ -143,6 +143,7 @@ pub fn with_configuration(initramfs: &mut File, folder: &Path, place: &Path) -> 
 pub fn write_with_configuration(
     initramfs: &mut File,
     folder: &Path,
+    place: &Path,
     whole: &mut File,
 ) -> io::Result<()> {
     let length = io::copy(initramfs, whole)?;

@@ -53,6 +53,7 @@ fn every_key_of_the_file_is_read() {
         install: None,
         install_over: None,
         hostname: None,
+        boot_loader: false,
         trial_boots: 5,
         trial_timeout: Duration::from_secs(600),
     };
