@@ -113,6 +113,13 @@ fn boot_with(places: &Places, boot_log: &BootLog) -> Result<()> {
     let mut config = configuration(places);
     if config.mode == Mode::Off {
         info!("switched off by reclone=off: booting the plain root partition");
+        let modules = Modules::of_running_kernel(Path::new("/"));
+        if let Some(modules) = modules.filter(|it| !it.are_in(&places.root)) {
+            warn!(
+                "it has no modules of this kernel {}: better take the disk's own entry in the boot loader",
+                modules.release()
+            );
+        }
         return Ok(());
     }
     let state = places.root.join(&config.pool).join("state");

@@ -14,7 +14,7 @@ pub const FIRMWARE: &str = "if=pflash,format=raw,readonly=on,file=/usr/share/OVM
 /// QEMU's user-mode network, as an option of `-netdev`.
 pub const USER_NETWORK: &str = "user,id=n";
 /// No boot, with what is done in it, takes longer, even beside busy neighbours.
-pub const DEADLINE: Duration = Duration::from_secs(600);
+pub const DEADLINE: Duration = Duration::from_secs(900);
 /// The size of the disk for results, in bytes.
 const RESULTS: u64 = 1 << 20;
 /// That disk in the machine. The names of disks change with their order, so it is found by its serial number, which the

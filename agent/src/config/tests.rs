@@ -22,7 +22,7 @@ fn every_key_of_the_file_is_read() {
          pool = /var/reclone\r\npool-device=LABEL=pool\ntimeout = 20\nfirst-timeout = 7200\nca = /etc/reclone/ca.pem\n\
          pin = sha256//AAAA=\ntoken-file = /etc/reclone/token\nproxy = http://proxy:3128\n\
          sessions = 5\nsessions-space = 2G\nmode = follow\nlocal-newer-wins = yes\nsession = ram,30%\n\
-         trial.boots = 5\ntrial.timeout = 600",
+         trial.boots = 5\ntrial.timeout = 600\nboot-loader = no",
     );
     assert_eq!(complaints, [""; 0]);
     let expected = Config {
@@ -56,6 +56,7 @@ fn every_key_of_the_file_is_read() {
         boot_loader: false,
         trial_boots: 5,
         trial_timeout: Duration::from_secs(600),
+        boot_loader: false,
     };
     assert_eq!(config, expected);
 }
