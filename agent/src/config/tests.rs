@@ -56,7 +56,6 @@ fn every_key_of_the_file_is_read() {
         boot_loader: false,
         trial_boots: 5,
         trial_timeout: Duration::from_secs(600),
-        boot_loader: false,
     };
     assert_eq!(config, expected);
 }
