@@ -229,6 +229,7 @@ fn status_tells_what_the_pool_holds() {
     assert_eq!(
         keys,
         [
+            "boot_loader",
             "current",
             "entries",
             "free",

@@ -33,7 +33,7 @@ const MEMTEST: &str = "menuentry 'Memory test' { linux /boot/memtest }\n";
 
 fn words(url: &str) -> String {
     format!(
-        "console=ttyS0 root=PARTLABEL=root ro panic=1 oops=panic {}",
+        "console=ttyS0 root=PARTLABEL=root ro panic=1 oops=panic reclone.timeout=600 {}",
         store_word(url)
     )
 }
