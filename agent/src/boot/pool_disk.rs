@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use log::warn;
@@ -28,10 +29,15 @@ pub struct Visit {
 }
 
 impl Visit {
-    /// Mounts the partition `name`, with one of the file systems `fit`, at `at`, which is made. All disks showed up long ago.
+    /// Mounts the partition `name`, with one of the file systems `fit`, at a folder of its own beside `at`: where one is removed, the kernel
+    /// ends what other mount namespaces have there. All disks showed up long ago.
     pub fn begin(name: &str, at: &Path, fit: &[&str]) -> Result<Self> {
-        mount_by(name, at, Instant::now(), fit)?;
-        Ok(Self { at: at.into() })
+        static VISITS: AtomicU32 = AtomicU32::new(0);
+        let number = VISITS.fetch_add(1, Ordering::Relaxed);
+        let at = format!("{}-{}-{number}", at.display(), std::process::id());
+        let at = PathBuf::from(at);
+        mount_by(name, &at, Instant::now(), fit)?;
+        Ok(Self { at })
     }
 
     /// Where it is mounted.
