@@ -4,13 +4,12 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
-use reclone_format::ObjectHasher;
-
 use super::Entry;
 use crate::boot::kernel::with_configuration;
 use crate::config::{CONFIG_FILE, words};
 use crate::error::{Error, Result};
 use crate::run::OF_THE_BOOT;
+use crate::stage::id_of;
 
 /// A kernel that can be put on a disk.
 pub struct Kernel {
@@ -43,12 +42,8 @@ impl Kernel {
         let place = Path::new(CONFIG_FILE).parent().unwrap_or(root);
         let initramfs = with_configuration(&mut open("initrd.img")?, configuration, place)
             .map_err(Error::system("can not copy the initramfs behind", root))?;
-        let mut files = [open("vmlinuz")?, initramfs];
-        let mut hasher = ObjectHasher::new();
-        for file in &mut files {
-            hash(file, &mut hasher).map_err(Error::system("can not read a kernel of", root))?;
-        }
-        let hash = hasher.finish().to_string();
+        let files = [open("vmlinuz")?, initramfs];
+        let hash = hash(&files).map_err(Error::system("can not read a kernel of", root))?;
         Ok(Self {
             entry: Entry {
                 id: format!("{release}-{}", &hash[..12]),
@@ -69,14 +64,13 @@ impl Kernel {
     }
 }
 
-fn hash(file: &mut File, hasher: &mut ObjectHasher) -> io::Result<()> {
-    let mut piece = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut piece)? {
-            0 => return file.rewind(),
-            count => hasher.update(&piece[..count]),
-        }
-    }
+/// Of both, one behind the other, which are then to be read from their start again.
+fn hash(files: &[File; 2]) -> io::Result<String> {
+    let [mut kernel, mut initramfs] = files.each_ref();
+    let id = id_of(kernel.chain(initramfs))?;
+    kernel.rewind()?;
+    initramfs.rewind()?;
+    Ok(id.to_string())
 }
 
 /// The kernel command line for the boots to come: without what the boot loader or this one boot put there.
