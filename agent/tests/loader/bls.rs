@@ -6,7 +6,7 @@ use std::process::Command;
 
 use reclone::loader::{Loader, Put};
 
-use super::disk::{in_memory, kernels, put, snapshot};
+use super::disk::{device_of, in_memory, kernels, put, snapshot};
 use super::mounts::{Mount, is_root};
 
 #[test]
@@ -31,18 +31,11 @@ fn entries_on_a_system_partition_follow_and_go() {
 }
 
 fn follow_and_go(folder: &Path, esp: &Mount) {
-    let shown = ["--noheadings", "--output", "SOURCE", "--mountpoint"];
-    let device = Command::new("findmnt")
-        .args(shown)
-        .arg(esp.path())
-        .output()
-        .unwrap();
-    let device = String::from_utf8(device.stdout).unwrap();
     let root = folder.join("root");
     fs::create_dir_all(root.join("etc")).unwrap();
     fs::write(
         root.join("etc/fstab"),
-        format!("{} /boot/efi vfat umask=0077 0 1\n", device.trim()),
+        format!("{} /boot/efi vfat umask=0077 0 1\n", device_of(esp)),
     )
     .unwrap();
     let put = |version| put(&root, folder, version);

@@ -83,6 +83,14 @@ pub fn kernel(folder: &Path, version: u32) -> Kernel {
     Kernel::new(&root, &release, &configuration, words).unwrap()
 }
 
+/// The device that is mounted there.
+pub fn device_of(mount: &Mount) -> String {
+    let shown = ["--noheadings", "--output", "SOURCE", "--mountpoint"];
+    let mut findmnt = Command::new("findmnt");
+    let output = findmnt.args(shown).arg(mount.path()).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
 /// All that is below a folder, with what changes when somebody writes.
 pub fn snapshot(folder: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
     let mut found = BTreeMap::new();

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use reclone::loader::{Loader, Put};
 
-use super::disk::{Disk, GRUB_CFG, in_memory, kernels, put, snapshot};
+use super::disk::{Disk, GRUB_CFG, device_of, in_memory, kernels, put, snapshot};
 use super::mounts::{is_root, xfs};
 
 /// Whether GRUB itself can read it.
@@ -188,13 +188,6 @@ fn a_boot_partition_is_found_by_the_fstab_of_the_plain_system() {
     }
     let folder = in_memory();
     let boot = xfs(folder.path(), 300);
-    let of_boot = ["--noheadings", "--output", "SOURCE", "--mountpoint"];
-    let device = Command::new("findmnt")
-        .args(of_boot)
-        .arg(boot.path())
-        .output()
-        .unwrap();
-    let device = String::from_utf8(device.stdout).unwrap();
     let root = folder.path().join("root");
     for path in [
         root.join("etc"),
@@ -208,7 +201,7 @@ fn a_boot_partition_is_found_by_the_fstab_of_the_plain_system() {
     fs::write(boot.path().join("grub/grub.cfg"), GRUB_CFG).unwrap();
     let fstab = format!(
         "#/dev/no /boot ext4\nPARTLABEL=no /home ext4\n{}\t/boot/  xfs defaults 0 2\n",
-        device.trim()
+        device_of(&boot)
     );
     fs::write(root.join("etc/fstab"), fstab).unwrap();
     for version in 1..=2 {

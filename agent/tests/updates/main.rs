@@ -46,6 +46,12 @@ fn content(seed: u64, version: u8) -> Vec<u8> {
     content
 }
 
+/// A frame for each file of version 2, made from version 1.
+fn patches() -> Vec<raw::RawFrame> {
+    let patch = |seed| patched(&content(seed, 1), &content(seed, 2));
+    (1..=4).map(patch).collect()
+}
+
 /// A model with generation 1, which its clone has, and `more` further ones; and a server for it.
 fn site(folder: &Path, more: u8) -> (Model, FaultyServer) {
     let mut model = Model::new(folder);
@@ -294,9 +300,7 @@ fn a_delta_that_is_damaged_or_missing_is_gone_without() {
 fn a_frame_that_needs_more_memory_than_there_is_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let (mut model, server) = site(folder.path(), 1);
-    let mut frames: Vec<_> = (1..=4u64)
-        .map(|seed| patched(&content(seed, 1), &content(seed, 2)))
-        .collect();
+    let mut frames = patches();
     frames[3].window_log = 27;
     let delta = model.publish_delta(1, &frames);
     let (asked, said) = sync(&model, &server);
@@ -313,9 +317,7 @@ fn a_frame_that_needs_more_memory_than_there_is_is_not_read() {
 fn a_fast_line_brings_what_is_packed_instead_of_its_recipe() {
     let folder = tempfile::tempdir().unwrap();
     let (mut model, server) = site(folder.path(), 1);
-    let mut frames: Vec<_> = (1..=4u64)
-        .map(|seed| patched(&content(seed, 1), &content(seed, 2)))
-        .collect();
+    let mut frames = patches();
     // A recipe that nobody can follow.
     frames[3].codec = 3;
     let delta = model.publish_delta(1, &frames);
