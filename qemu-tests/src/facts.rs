@@ -30,6 +30,14 @@ impl fmt::Display for Facts {
 }
 
 impl Facts {
+    /// Waits until the machine is up, logs in, asks it, and prints what it says.
+    pub fn once_up(machine: &mut Machine) -> io::Result<Facts> {
+        machine.log_in()?;
+        let facts = Facts::of(machine)?;
+        println!("{facts}");
+        Ok(facts)
+    }
+
     /// Asks a machine where root is logged in.
     pub fn of(machine: &mut Machine) -> io::Result<Facts> {
         Ok(Facts(machine.report(QUESTIONS)?))

@@ -19,3 +19,4 @@ pub mod screen;
 pub mod server;
 pub mod site;
 pub mod trunk;
+pub mod uefi;

@@ -113,9 +113,7 @@ impl Chain {
             .machine(DISK)
             .words(&format!("{store} {words}"))
             .start()?;
-        machine.log_in()?;
-        let facts = Facts::of(&mut machine)?;
-        println!("{facts}");
+        let facts = Facts::once_up(&mut machine)?;
         work(&mut machine, &facts)?;
         facts.power_off(machine, &self.site.path(DISK))
     }

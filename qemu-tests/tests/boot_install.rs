@@ -69,9 +69,7 @@ impl Lab {
     /// Logs in, asks, and powers off; both file systems have to be clean then.
     fn runs(&self, mut machine: Machine, generation: u64) -> (Facts, String) {
         machine.console.give_time(PATIENCE);
-        machine.log_in().unwrap();
-        let facts = Facts::of(&mut machine).unwrap();
-        println!("{facts}");
+        let facts = Facts::once_up(&mut machine).unwrap();
         facts.assert_runs(generation);
         let key = machine.report(HOST_KEY).unwrap();
         assert!(

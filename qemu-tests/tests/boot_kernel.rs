@@ -10,9 +10,7 @@ use qemu_tests::site::{Site, store_word};
 fn boot(site: &Site, words: &str, look: impl FnOnce(&mut Machine, &Facts)) {
     println!("### {words}");
     let mut machine = site.machine("clone.img").words(words).start().unwrap();
-    machine.log_in().unwrap();
-    let facts = Facts::of(&mut machine).unwrap();
-    println!("{facts}");
+    let facts = Facts::once_up(&mut machine).unwrap();
     look(&mut machine, &facts);
     facts.power_off(machine, &site.path("clone.img")).unwrap();
 }

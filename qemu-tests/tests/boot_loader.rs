@@ -1,21 +1,16 @@
 //! A model gets another kernel. Its clone starts that after its own once, and has its boot loader start it from then on.
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use qemu_tests::facts::Facts;
-use qemu_tests::gpt::{self, Partition, make_fat};
+use qemu_tests::gpt::{self, Partition};
 use qemu_tests::image::{is_clean, replace_file, run};
 use qemu_tests::kernels::TwoKernels;
 use qemu_tests::machine::Machine;
-use qemu_tests::site::{Site, store_word};
+use qemu_tests::site::Site;
+use qemu_tests::uefi::{self, partition};
 
-const GRUB_MODULES: &str =
-    "--modules=part_gpt ext2 fat linux serial normal search search_label echo boot test configfile";
-const SYSTEMD_BOOT: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
-const BOOT_LOADER: &str = "EFI/BOOT/BOOTX64.EFI";
 const FSTAB: &str =
     "PARTLABEL=root / ext4 errors=remount-ro 0 1\nPARTLABEL=esp /boot/efi vfat umask=0077 0 1\n";
 
@@ -32,18 +27,13 @@ fi
 const MEMTEST: &str = "menuentry 'Memory test' { linux /boot/memtest }\n";
 
 fn words(url: &str) -> String {
-    format!(
-        "console=ttyS0 root=PARTLABEL=root ro panic=1 oops=panic reclone.timeout=600 {}",
-        store_word(url)
-    )
+    format!("{} reclone.timeout=600", uefi::words(url))
 }
 
 /// A machine that boots from this disk until its checks are done.
 fn boot(site: &Site, look: impl FnOnce(&mut Machine, &Facts)) {
     let mut machine = site.machine("clone.img").by_firmware().start().unwrap();
-    machine.log_in().unwrap();
-    let facts = Facts::of(&mut machine).unwrap();
-    println!("{facts}");
+    let facts = Facts::once_up(&mut machine).unwrap();
     look(&mut machine, &facts);
     facts.power_off_assembled(machine).unwrap();
 }
@@ -126,21 +116,11 @@ fn goes_straight_there(kernels: &TwoKernels, partitions: &[Partition], seen: &st
     named
 }
 
-fn file(site: &Site, name: &str, content: &str) -> PathBuf {
-    fs::write(site.path(name), content).unwrap();
-    site.path(name)
-}
-
 /// The system partition of this image, and the root partition.
 fn partitions(site: &Site) -> [Partition; 2] {
-    let partition = |name, kind, image| Partition {
-        name,
-        kind,
-        image: site.path(image),
-    };
     [
-        partition("esp", "U", "esp.img"),
-        partition("root", "L", "plain.img"),
+        partition(site, "esp", "U", "esp.img"),
+        partition(site, "root", "L", "plain.img"),
     ]
 }
 
@@ -166,13 +146,7 @@ fn grub_starts_the_kernel_of_a_generation_that_proved_itself() {
     .unwrap();
     replace_file(&plain, "/boot/grub/grub.cfg", &own).unwrap();
     replace_file(&plain, "/boot/grub/custom.cfg", MEMTEST).unwrap();
-    let (config, loader) = (file(site, "grub.cfg", ON_ESP), site.path("grub.efi"));
-    run(Command::new("grub-mkstandalone")
-        .args(["-O", "x86_64-efi", GRUB_MODULES, "-o"])
-        .arg(&loader)
-        .arg(format!("boot/grub/grub.cfg={}", config.display())))
-    .unwrap();
-    make_fat(&site.path("esp.img"), 64, &[(loader, BOOT_LOADER)]).unwrap();
+    uefi::grub(site, ON_ESP).unwrap();
     let seen =
         "cd /run/reclone/disk/boot/grub; stat -c %y custom.cfg; cat custom.cfg; find reclone";
     let named = goes_straight_there(&kernels, &partitions(site), seen);
@@ -189,24 +163,7 @@ fn systemd_boot_starts_the_kernel_of_a_generation_that_proved_itself() {
     let site = &kernels.site;
     assert_eq!(site.publish().unwrap(), 1);
     let server = site.serve(&site.store()).unwrap();
-    let entry = format!(
-        "title Debian\nlinux /vmlinuz\ninitrd /initrd\noptions {}\n",
-        words(server.url())
-    );
-    let files = [
-        (PathBuf::from(SYSTEMD_BOOT), BOOT_LOADER),
-        (
-            file(site, "loader.conf", "timeout 0\n"),
-            "loader/loader.conf",
-        ),
-        (
-            file(site, "debian.conf", &entry),
-            "loader/entries/debian.conf",
-        ),
-        (site.path("vmlinuz"), "vmlinuz"),
-        (site.path("initrd"), "initrd"),
-    ];
-    make_fat(&site.path("esp.img"), 320, &files).unwrap();
+    uefi::systemd_boot(site, &words(server.url()), 320).unwrap();
     let seen = "cd /boot/efi; stat -c %y loader/entries/*; cat loader/entries/*; find reclone";
     let named = goes_straight_there(&kernels, &partitions(site), seen);
     assert!(named.contains("title Debian\n"), "{named}");

@@ -129,9 +129,7 @@ enum End {
 fn boot(site: &Site, words: &str, generation: u64, scripts: &[&str], end: End) -> String {
     println!("### {words}");
     let mut machine = site.machine("clone.img").words(words).start().unwrap();
-    machine.log_in().unwrap();
-    let facts = Facts::of(&mut machine).unwrap();
-    println!("{facts}");
+    let facts = Facts::once_up(&mut machine).unwrap();
     facts.assert_runs(generation);
     let run = |script: &&str| machine.report(&format!("sh -e /opt/{script}")).unwrap();
     let said: String = scripts.iter().map(run).collect();

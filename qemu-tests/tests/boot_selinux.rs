@@ -74,9 +74,7 @@ fn labels_capabilities_and_acls_are_exact_where_selinux_runs() {
     let words = format!("{WORDS} {}", store_word(server.url()));
     let boot = |generation: u64, script: &str| {
         let mut machine = site.machine("clone.img").words(&words).start().unwrap();
-        machine.log_in().unwrap();
-        let facts = Facts::of(&mut machine).unwrap();
-        println!("{facts}");
+        let facts = Facts::once_up(&mut machine).unwrap();
         facts.assert_runs(generation);
         let said = machine.report(&format!("cd /; . /opt/marks; getenforce; {script}"));
         let said = said.unwrap();

@@ -43,9 +43,7 @@ fn add_kiosk(site: &Site) {
 fn boot(site: &Site, words: &str, generation: u64, work: impl FnOnce(&mut Machine)) {
     println!("### {words}");
     let mut machine = site.machine("clone.img").words(words).start().unwrap();
-    machine.log_in().unwrap();
-    let facts = Facts::of(&mut machine).unwrap();
-    println!("{facts}");
+    let facts = Facts::once_up(&mut machine).unwrap();
     facts.assert_runs(generation);
     work(&mut machine);
     facts.power_off(machine, &site.path("clone.img")).unwrap();

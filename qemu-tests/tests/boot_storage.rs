@@ -61,9 +61,7 @@ fn follows_its_model(name: &str, layout: &Layout, unlock: impl Fn(&mut Machine))
         let words = format!("{} {}", store_word(server.url()), layout.words);
         let mut machine = site.machine("clone.img").words(&words).start().unwrap();
         unlock(&mut machine);
-        machine.log_in().unwrap();
-        let facts = Facts::of(&mut machine).unwrap();
-        println!("{facts}");
+        let facts = Facts::once_up(&mut machine).unwrap();
         facts.assert_runs(generation);
         let seen = machine.report(SEEN);
         let expected = format!(

@@ -66,9 +66,7 @@ impl Case {
     /// Boots, and this generation comes up, well.
     fn runs(&self, generation: u64, look: impl FnOnce(&mut Machine, &Facts)) {
         let mut machine = self.start();
-        machine.log_in().unwrap();
-        let facts = Facts::of(&mut machine).unwrap();
-        println!("{facts}");
+        let facts = Facts::once_up(&mut machine).unwrap();
         facts.assert_runs(generation);
         look(&mut machine, &facts);
         let clone = self.site.path("clone.img");

@@ -1,49 +1,22 @@
 //! Machines that start by UEFI: GRUB with a separate /boot, and systemd-boot. The kernel command line is that of the boot loader.
 #![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use qemu_tests::facts::Facts;
-use qemu_tests::gpt::{self, Partition, make_fat};
+use qemu_tests::gpt::{self, Partition};
 use qemu_tests::image::{is_clean, run};
 use qemu_tests::initramfs::System;
 use qemu_tests::machine::Machine;
-use qemu_tests::site::{Site, store_word};
-
-const GRUB_MODULES: &str =
-    "--modules=part_gpt ext2 fat linux serial normal search search_label echo boot";
-const SYSTEMD_BOOT: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
-const BOOT_LOADER: &str = "EFI/BOOT/BOOTX64.EFI";
-
-fn words(store: &str) -> String {
-    format!(
-        "console=ttyS0 root=PARTLABEL=root ro panic=1 oops=panic {}",
-        store_word(store)
-    )
-}
-
-fn partition(site: &Site, name: &'static str, kind: &'static str, image: &str) -> Partition {
-    Partition {
-        name,
-        kind,
-        image: site.path(image),
-    }
-}
-
-fn file(site: &Site, name: &str, content: &str) -> PathBuf {
-    std::fs::write(site.path(name), content).unwrap();
-    site.path(name)
-}
+use qemu_tests::site::Site;
+use qemu_tests::uefi::{self, partition, words};
 
 /// Boots the disk twice by firmware: the first clone, and an update. `seen` is asked in the machine and must be answered so.
 fn follows_its_model(site: &Site, partitions: &[Partition], seen: &str, expected: &str) {
     gpt::assemble(&site.path("clone.img"), partitions).unwrap();
     for generation in 1..=2 {
         let mut machine = site.machine("clone.img").by_firmware().start().unwrap();
-        machine.log_in().unwrap();
-        let facts = Facts::of(&mut machine).unwrap();
-        println!("{facts}");
+        let facts = Facts::once_up(&mut machine).unwrap();
         facts.assert_runs(generation);
         assert_eq!(machine.report(seen).unwrap(), expected);
         facts.power_off_assembled(machine).unwrap();
@@ -77,7 +50,7 @@ fn grub_with_a_separate_boot_partition() {
     let site = site("grub", fstab);
     let server = site.serve(&site.store()).unwrap();
     let kernel = site.path("vmlinuz");
-    let (boot, loader) = (site.path("boot.img"), site.path("grub.efi"));
+    let boot = site.path("boot.img");
     let folder = site.path("boot");
     std::fs::create_dir(&folder).unwrap();
     std::fs::copy(&kernel, folder.join("vmlinuz")).unwrap();
@@ -92,13 +65,7 @@ fn grub_with_a_separate_boot_partition() {
         "search --no-floppy --label boot --set=root\nlinux /vmlinuz {}\ninitrd /initrd\nboot\n",
         words(server.url())
     );
-    let config = file(&site, "grub.cfg", &config);
-    run(Command::new("grub-mkstandalone")
-        .args(["-O", "x86_64-efi", GRUB_MODULES, "-o"])
-        .arg(&loader)
-        .arg(format!("boot/grub/grub.cfg={}", config.display())))
-    .unwrap();
-    make_fat(&site.path("esp.img"), 64, &[(loader, BOOT_LOADER)]).unwrap();
+    uefi::grub(&site, &config).unwrap();
     let partitions = [
         partition(&site, "esp", "U", "esp.img"),
         partition(&site, "boot", "L", "boot.img"),
@@ -118,24 +85,7 @@ fn systemd_boot() {
     let fstab = "PARTLABEL=root / ext4 errors=remount-ro 0 1\nPARTLABEL=esp /boot/efi vfat umask=0077 0 1\n";
     let site = site("systemd-boot", fstab);
     let server = site.serve(&site.store()).unwrap();
-    let entry = format!(
-        "title Debian\nlinux /vmlinuz\ninitrd /initrd\noptions {}\n",
-        words(server.url())
-    );
-    let files = [
-        (PathBuf::from(SYSTEMD_BOOT), BOOT_LOADER),
-        (
-            file(&site, "loader.conf", "timeout 0\n"),
-            "loader/loader.conf",
-        ),
-        (
-            file(&site, "debian.conf", &entry),
-            "loader/entries/debian.conf",
-        ),
-        (site.path("vmlinuz"), "vmlinuz"),
-        (site.path("initrd"), "initrd"),
-    ];
-    make_fat(&site.path("esp.img"), 160, &files).unwrap();
+    uefi::systemd_boot(&site, &words(server.url()), 160).unwrap();
     let partitions = [
         partition(&site, "esp", "U", "esp.img"),
         partition(&site, "root", "L", "plain.img"),

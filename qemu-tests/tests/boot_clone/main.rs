@@ -139,9 +139,7 @@ impl Case {
     /// Switches the machine on, does `work` in it once it is up, and powers off.
     fn boot_machine(&self, machine: Launch<'_>, work: impl FnOnce(&mut Machine, &Facts)) {
         let mut machine = machine.start().unwrap();
-        machine.log_in().unwrap();
-        let facts = Facts::of(&mut machine).unwrap();
-        println!("{facts}");
+        let facts = Facts::once_up(&mut machine).unwrap();
         work(&mut machine, &facts);
         facts.power_off(machine, &self.disk_path()).unwrap();
     }
