@@ -35,21 +35,27 @@ impl TreePath {
 
     /// Checks `bytes` and takes them.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
+        Self::after(0, bytes)
+    }
+
+    /// The same, where the first `known` of them are the first of another path: whole names in these need no look.
+    pub(crate) fn after(known: usize, bytes: Vec<u8>) -> Result<Self> {
+        let known = bytes.get(..known).unwrap_or_default();
+        let slash = known.iter().rposition(|byte| *byte == b'/');
+        let new = &bytes[slash.map_or(0, |slash| slash + 1)..];
         let problem = if bytes.len() > MAX_PATH {
             Some("it is longer than 4095 bytes")
-        } else if bytes.contains(&0) {
+        } else if new.contains(&0) {
             Some("it contains a NUL byte")
         } else if bytes.is_empty() {
             None
         } else {
-            bytes
-                .split(|byte| *byte == b'/')
-                .find_map(|part| match part {
-                    b"" => Some("it has an empty part"),
-                    b"." | b".." => Some("it has a part `.` or `..`"),
-                    _ if part.len() > MAX_NAME => Some("it has a part of more than 255 bytes"),
-                    _ => None,
-                })
+            new.split(|byte| *byte == b'/').find_map(|part| match part {
+                b"" => Some("it has an empty part"),
+                b"." | b".." => Some("it has a part `.` or `..`"),
+                _ if part.len() > MAX_NAME => Some("it has a part of more than 255 bytes"),
+                _ => None,
+            })
         };
         match problem {
             None => Ok(Self(bytes)),
@@ -207,6 +213,19 @@ mod tests {
         for good in ["", "a", "...", "a/..b", ".hidden", &"x".repeat(255)] {
             assert!(TreePath::from_bytes(good.into()).is_ok(), "{good:?}");
         }
+        // What begins as another path does is refused as well, wherever it goes on.
+        for (known, bad) in [
+            (1, "a/"),
+            (2, "a/"),
+            (2, "a//b"),
+            (4, "a/bb/"),
+            (4, "a/b./.."),
+            (2, "a/.."),
+            (3, "a/b\0"),
+        ] {
+            assert!(TreePath::after(known, bad.into()).is_err(), "{bad:?}");
+        }
+        assert_eq!(TreePath::after(3, "a/bc/d".into()).unwrap(), path("a/bc/d"));
     }
 
     #[test]

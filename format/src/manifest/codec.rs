@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use super::STRUCTURE;
 use crate::entry::*;
 use crate::tree_path::MAX_PATH;
 use crate::wire::{Reader, Writer};
@@ -24,14 +25,9 @@ pub(super) fn read<R: Read>(fields: &mut Reader<R>, previous: &TreePath) -> Resu
         let to = fields.u32()?;
         return Ok(Entry::new(path, Kind::HardLink { to }));
     }
-    let perm = fields.u16()?;
-    let uid = fields.u32()?;
-    let gid = fields.u32()?;
-    let mtime = Timestamp {
-        sec: fields.i64()?,
-        nsec: fields.u32()?,
-    };
-    let xattrs = read_xattrs(fields)?;
+    // In one piece: manifests are read whole, again and again.
+    let status = Status::of(&fields.array()?)?;
+    let xattrs = read_xattrs(fields, status.xattrs)?;
     let kind = match tag {
         DIRECTORY => Kind::Directory,
         REGULAR => Kind::Regular {
@@ -58,15 +54,41 @@ pub(super) fn read<R: Read>(fields: &mut Reader<R>, previous: &TreePath) -> Resu
     };
     let entry = Entry {
         path,
-        perm,
-        uid,
-        gid,
-        mtime,
+        perm: status.perm,
+        uid: status.uid,
+        gid: status.gid,
+        mtime: status.mtime,
         xattrs,
         kind,
     };
     check(&entry)?;
     Ok(entry)
+}
+
+/// What stands between the path and the xattrs.
+struct Status {
+    perm: u16,
+    uid: u32,
+    gid: u32,
+    mtime: Timestamp,
+    /// How many there are.
+    xattrs: usize,
+}
+
+impl Status {
+    fn of(bytes: &[u8; 24]) -> Result<Self> {
+        let mut fields = Reader::new(&bytes[..], STRUCTURE);
+        Ok(Self {
+            perm: fields.u16()?,
+            uid: fields.u32()?,
+            gid: fields.u32()?,
+            mtime: Timestamp {
+                sec: fields.i64()?,
+                nsec: fields.u32()?,
+            },
+            xattrs: usize::from(fields.u16()?),
+        })
+    }
 }
 
 fn read_path<R: Read>(fields: &mut Reader<R>, previous: &TreePath) -> Result<TreePath> {
@@ -84,11 +106,10 @@ fn read_path<R: Read>(fields: &mut Reader<R>, previous: &TreePath) -> Result<Tre
     if length > 0 && path.get(shared) == previous.as_bytes().get(shared) {
         return Err(fields.bad("a path repeats a byte that it shares with the one before"));
     }
-    TreePath::from_bytes(path)
+    TreePath::after(shared, path)
 }
 
-fn read_xattrs<R: Read>(fields: &mut Reader<R>) -> Result<Vec<Xattr>> {
-    let count = usize::from(fields.u16()?);
+fn read_xattrs<R: Read>(fields: &mut Reader<R>, count: usize) -> Result<Vec<Xattr>> {
     let mut xattrs = Vec::with_capacity(count.min(MAX_XATTRS));
     let mut left = MAX_XATTR_BYTES;
     for _ in 0..count {
@@ -178,7 +199,7 @@ pub(super) fn check(entry: &Entry) -> Result<()> {
     match problem {
         None => Ok(()),
         Some(reason) => Err(Error::malformed(
-            "manifest",
+            STRUCTURE,
             format!("{}: {reason}", entry.path),
         )),
     }
