@@ -104,7 +104,7 @@ impl Comparison<'_> {
             let mut renamed = false;
             while !above.is_empty() && !renamed {
                 let path = TreePath::from_bytes(above).unwrap_or_default();
-                renamed = running.is_renamed(&path);
+                renamed = running.is_another(&path);
                 above = path.parent().to_vec();
             }
             !renamed
@@ -137,17 +137,21 @@ impl Comparison<'_> {
         folders: &mut Vec<(usize, bool)>,
     ) -> io::Result<()> {
         let path = self.tree.nodes()[at].entry.path.clone();
-        let trusted = trusted && self.options.running.is_some_and(|it| !it.is_renamed(&path));
+        let running = self.options.running.filter(|_| trusted);
+        let running = running.filter(|it| !it.is_another(&path));
+        let trusted = running.is_some();
+        let running = running.filter(|_| !self.options.checksum);
+        let changed = running.and_then(|it| it.changed_names(&path));
         let children = self.tree.nodes()[at].children.clone();
-        let mut is_there = vec![false; children.len()];
-        for name in names(folder)? {
-            let Some(found) = look(folder, &name)? else {
+        let mut is_there = vec![changed.is_some(); children.len()];
+        for name in changed.map_or_else(|| names(folder), Ok)? {
+            let (child, found) = (self.tree.child(at, &name), look(folder, &name)?);
+            if let Some(child) = child {
+                is_there[child - children.start] = found.is_some();
+            }
+            let Some(found) = found else {
                 continue;
             };
-            let child = self.tree.child(at, &name);
-            if let Some(child) = child {
-                is_there[child - children.start] = true;
-            }
             let below = path.join(&name).map_err(io::Error::other)?;
             if is_mount_root(&found) || self.is_spared(&below, &found) {
                 continue;

@@ -119,8 +119,10 @@ pub fn plan(pool: &Pool, request: &Request) -> Result<Plan> {
         spared_folder: pool_folder.ok(),
     };
     let differences = compare(&tree, &place, &options)?;
-    let keeps = pool.keep().join(request.path.as_path()).exists() && is_own
-        || tree.nodes().iter().any(|node| is_spared(&node.entry.path));
+    let keeps = || {
+        pool.keep().join(request.path.as_path()).exists() && is_own
+            || tree.nodes().iter().any(|node| is_spared(&node.entry.path))
+    };
     let way = way(pool, request, &tree, &place, &differences, keeps);
     Ok(Plan {
         tree,
@@ -185,7 +187,7 @@ fn way(
     tree: &Tree,
     place: &Place,
     differences: &[Difference],
-    keeps: bool,
+    keeps: impl Fn() -> bool,
 ) -> Way {
     let is_there = |it: &Difference| it.node == Some(0) && it.change != Change::Attributes;
     let is_folder = tree.nodes()[0].entry.kind == Kind::Directory;
@@ -198,7 +200,7 @@ fn way(
         Some("a file system begins there")
     } else if let Some(at) = mounts_below(&mounts, &place.path).next() {
         return Way::InPlace(Some(format!("something is mounted at {}", at.display())));
-    } else if keeps {
+    } else if keeps() {
         Some("some of it makes this clone itself")
     } else if pool.root().starts_with(&place.path) {
         Some("the pool is in it")

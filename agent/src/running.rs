@@ -4,9 +4,10 @@
 //! (ctime) equal to its modification time. A changed one is in the session, where the kernel sets that time by its clock,
 //! and no program can. So one `stat` tells whether a file has to be looked at, and of a folder, whether anything below has.
 
+use std::ffi::{CStr, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use reclone_format::{Entry, TreePath};
@@ -16,6 +17,7 @@ use crate::place;
 use crate::pool::Pool;
 use crate::session::Session;
 use crate::state::Generation;
+use crate::sys::beneath;
 
 /// The release of the kernel.
 pub fn kernel() -> io::Result<String> {
@@ -82,7 +84,7 @@ fn unescaped(text: &str) -> PathBuf {
             }
         }
     }
-    std::ffi::OsString::from_vec(bytes).into()
+    OsString::from_vec(bytes).into()
 }
 
 impl Mount {
@@ -149,9 +151,13 @@ impl Running {
 
     /// The tree that these two make, with its top at this folder.
     pub fn new(generation: Generation, session: Session, at: PathBuf) -> Self {
-        // The names of changed files that have several.
+        // The names of changed files that have several; and what the kernel makes whiteouts of, which has a name for the time being.
         let index = fs::read_dir(session.work().join("index"));
-        let links_changed = index.is_ok_and(|mut entries| entries.next().is_some());
+        let is_file = |name: OsString| !name.as_bytes().starts_with(b"#");
+        let links_changed = index.is_ok_and(|entries| {
+            let mut entries = entries.flatten();
+            entries.any(|entry| is_file(entry.file_name()))
+        });
         Self {
             generation,
             session,
@@ -171,14 +177,22 @@ impl Running {
         !self.links_changed
     }
 
-    /// Whether the folder shows what another folder of the generation has: somebody renamed that. Then the times of what is
-    /// in it prove nothing.
-    pub fn is_renamed(&self, folder: &TreePath) -> bool {
+    /// Whether the folder shows what another folder of the generation has, for somebody renamed that, or nothing of it, for it was
+    /// made anew. Then the times of what is in it prove nothing.
+    pub fn is_another(&self, folder: &TreePath) -> bool {
         let upper = self.session.upper().join(folder.as_path());
-        let mut value = [0; 0];
-        let found = rustix::fs::lgetxattr(upper, c"trusted.overlay.redirect", &mut value[..]);
         // With room for nothing, the call gives the length.
-        found.is_ok()
+        let has = |name: &CStr| rustix::fs::lgetxattr(&upper, name, &mut [0; 0][..]).is_ok();
+        has(c"trusted.overlay.redirect") || has(c"trusted.overlay.opaque")
+    }
+
+    /// The names in a folder of the generation, which [is no other](Self::is_another), that somebody changed, added or removed. None where
+    /// that can not be told.
+    pub fn changed_names(&self, folder: &TreePath) -> Option<Vec<Vec<u8>>> {
+        let top = beneath::open_top(&self.session.upper());
+        let upper = top.and_then(|top| beneath::open_folder(top, folder.as_path()));
+        let names = upper.and_then(place::names).ok();
+        names.filter(|_| self.speaks_for_all_below())
     }
 }
 

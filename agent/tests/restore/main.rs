@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod random;
+mod untouched;
 
 #[path = "../support/mounts.rs"]
 mod mounts;
