@@ -17,33 +17,39 @@ const CHANGED: usize = 10;
 const ROUNDS: usize = 11;
 
 impl Bench {
-    /// Each round changes the same files in an assembled root and in a plain copy of the home; both are made exact again.
+    /// Each round changes the same files in assembled roots and in a plain copy of the home; all are made exact again. What is exchanged
+    /// is all new to its session, so that has a root of its own.
     pub fn logon(&self) -> io::Result<()> {
         println!("a home of {FILES} files at logon, {CHANGED} of them changed");
         let folder = self.folder("logon");
         remove(&folder)?;
         let tree = folder.join("tree");
         fill(&tree)?;
-        let [root, copy, plain] = ["root", "copy", "plain"].map(|name| folder.join(name));
-        fs::create_dir_all(&root)?;
+        let [root, exchanged, copy, plain] =
+            ["root", "exchanged", "copy", "plain"].map(|name| folder.join(name));
         self.pool_of(&tree, &folder)?;
         for target in [&copy, &plain] {
             let mut cp = Command::new("cp");
             measure(cp.arg("-a").arg(tree.join("home")).arg(target))?;
         }
         let pool = folder.join("pool");
-        let mut assemble = self.agent("assemble", &pool);
-        assemble.arg("--session").arg(folder.join("session"));
-        measure(assemble.arg(&root))?;
+        for root in [&root, &exchanged] {
+            fs::create_dir_all(root)?;
+            let mut assemble = self.agent("assemble", &pool);
+            assemble
+                .arg("--session")
+                .arg(root.with_extension("session"));
+            measure(assemble.arg(root))?;
+        }
         let mut costs = [const { Vec::new() }; 4];
         for round in 0..ROUNDS {
             change(&root.join("home"), round)?;
             let mut restore = self.agent("restore", &pool);
             restore.arg("--to").arg(&root).args(["--in-place", "/home"]);
             costs[0].push(measure(&restore)?);
-            change(&root.join("home"), round)?;
+            change(&exchanged.join("home"), round)?;
             let mut exchange = self.agent("restore", &pool);
-            exchange.arg("--to").arg(&root).arg("/home");
+            exchange.arg("--to").arg(&exchanged).arg("/home");
             costs[1].push(measure(&exchange)?);
             for (at, target) in [(2, root.join("home")), (3, plain.clone())] {
                 change(&target, round)?;
@@ -70,6 +76,7 @@ impl Bench {
             ratio(3)
         );
         umount2(&root, MntFlags::empty())?;
+        umount2(&exchanged, MntFlags::empty())?;
         remove(&folder)
     }
 }
