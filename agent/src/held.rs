@@ -11,6 +11,8 @@ use crate::state::State;
 pub struct HeldObjects<'a> {
     pool: &'a Pool,
     ids: Vec<ObjectId>,
+    /// Where those begin in `ids` whose first two bytes are this number. A list of all objects is asked for all of another's.
+    starts: Vec<u32>,
 }
 
 impl<'a> HeldObjects<'a> {
@@ -25,11 +27,24 @@ impl<'a> HeldObjects<'a> {
         });
         ids.sort_unstable();
         ids.dedup();
-        Self { pool, ids }
+        let mut starts = vec![0; (1 << 16) + 1];
+        ids.iter().for_each(|id| starts[prefix(id) + 1] += 1);
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += *start;
+            *start = sum;
+        }
+        Self { pool, ids, starts }
     }
 
     /// Whether the pool has an object. Of those of the current generation the disk is not asked.
     pub fn has(&self, id: &ObjectId) -> bool {
-        self.ids.binary_search(id).is_ok() || self.pool.object(id).exists()
+        let [start, end] = [0, 1].map(|next| self.starts[prefix(id) + next] as usize);
+        self.ids[start..end].contains(id) || self.pool.object(id).exists()
     }
+}
+
+fn prefix(id: &ObjectId) -> usize {
+    let [first, second, ..] = *id.as_bytes();
+    usize::from(first) << 8 | usize::from(second)
 }
