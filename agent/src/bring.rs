@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
@@ -10,7 +11,8 @@ use crate::bases::Bases;
 use crate::error::{Error, Result};
 use crate::fetch::{Transfer, Watcher};
 use crate::held::HeldObjects;
-use crate::manifest::{has_id, open_manifest, write_image};
+use crate::image::Layout;
+use crate::manifest::{has_id, lay_out, open_manifest, write_laid_out};
 use crate::memory;
 use crate::plain_root;
 use crate::pool::{Lock, list};
@@ -43,18 +45,12 @@ impl Bring<'_> {
             return Ok((staging, Figures::default()));
         }
         let staging = self.open_staging()?;
-        let finder = &self.finder;
-        let mut bases = finder.bases();
-        let mut plan = || {
-            let way = finder.find(&mut bases, &staging.manifest())?;
-            let take = |wanted: &Wanted| self.take(wanted, &staging);
-            finder.plan(&bases, &staging.manifest(), Some(way), take)
-        };
-        let mut work = plan()?;
-        if self.make_room(finder.space(&work))? {
+        let mut bases = self.finder.bases();
+        let (mut work, mut layout) = self.plan(&mut bases, &staging)?;
+        if self.make_room(self.finder.space(&work))? {
             // What was removed may be wanted now.
-            work = plan()?;
-            self.make_room(finder.space(&work))?;
+            (work, layout) = self.plan(&mut bases, &staging)?;
+            self.make_room(self.finder.space(&work))?;
         }
         let figures = self.fetch(work, &staging, &bases)?;
         info!(
@@ -63,8 +59,26 @@ impl Bring<'_> {
             mib(figures.content),
             mib(figures.transfer)
         );
-        write_image(&staging.manifest(), &staging.image())?;
+        let manifest = staging.manifest();
+        let layout = layout.map_or_else(|| lay_out(&manifest), Ok)?;
+        write_laid_out(layout, &manifest, &staging.image())?;
         Ok((staging, figures))
+    }
+
+    /// What is to be fetched; and, of an update, where all will lie in the image, which another processor finds out meanwhile. A first
+    /// clone has better use for the memory.
+    fn plan(&self, bases: &mut Bases, staging: &Staging) -> Result<(Work, Option<Layout>)> {
+        let (finder, manifest) = (&self.finder, staging.manifest());
+        let way = finder.find(bases, &manifest)?;
+        thread::scope(|scope| {
+            let is_update = finder.state.current.is_some();
+            let layout = is_update.then(|| scope.spawn(|| lay_out(&manifest)));
+            let take = |wanted: &Wanted| self.take(wanted, staging);
+            let work = finder.plan(bases, &manifest, Some(way), take)?;
+            // What is wrong with it is told when the image is written.
+            let layout = layout.and_then(|it| it.join().ok()?.ok());
+            Ok((work, layout))
+        })
     }
 
     /// Takes what is here already: of an interrupted sync, and of the plain root.

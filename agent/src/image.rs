@@ -36,7 +36,24 @@ pub fn write<R: Read, W: Write + Seek>(
     mut manifest: impl FnMut() -> io::Result<R>,
     out: W,
 ) -> Result<u64> {
-    let mut open = || ManifestReader::open(BufReader::with_capacity(1 << 16, manifest()?));
-    let plan = plan::Plan::read(open()?)?;
-    render::Render::new(plan, out).run(open()?)
+    Layout::read(manifest()?)?.write(manifest()?, out)
+}
+
+/// Where everything lies in an image: what the first pass over its manifest finds out, 19 bytes of memory for each entry.
+pub struct Layout(plan::Plan);
+
+impl Layout {
+    /// That of this manifest's image.
+    pub fn read(manifest: impl Read) -> Result<Self> {
+        plan::Plan::read(open(manifest)?).map(Self)
+    }
+
+    /// Writes the image of the same manifest to `out`, which must be empty. Gives its size in bytes. Syncs nothing.
+    pub fn write(self, manifest: impl Read, out: impl Write + Seek) -> Result<u64> {
+        render::Render::new(self.0, out).run(open(manifest)?)
+    }
+}
+
+fn open<R: Read>(manifest: R) -> Result<ManifestReader<BufReader<R>>> {
+    ManifestReader::open(BufReader::with_capacity(1 << 16, manifest))
 }

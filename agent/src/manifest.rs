@@ -12,7 +12,7 @@ use reclone_format::{
 
 use crate::bases::Bases;
 use crate::error::{Error, Result};
-use crate::image;
+use crate::image::Layout;
 use crate::memory;
 use crate::open_pack::{OpenPack, Rest};
 use crate::pool::create_new;
@@ -136,10 +136,21 @@ pub fn open_manifest(path: &Path, head: &Head) -> Result<ManifestReader<BufReade
     ))
 }
 
+/// Where everything will lie in the image of a manifest.
+pub fn lay_out(manifest: &Path) -> Result<Layout> {
+    let file = File::open(manifest).map_err(Error::system("can not open", manifest))?;
+    Layout::read(file).map_err(Error::published(&manifest.display().to_string()))
+}
+
 /// Writes the image of a manifest; a file that is there goes. Syncs nothing.
 pub fn write_image(manifest: &Path, image: &Path) -> Result<()> {
-    let write = || -> Result<(), reclone_format::Error> {
-        image::write(|| File::open(manifest), create_new(image)?)?;
+    write_laid_out(lay_out(manifest)?, manifest, image)
+}
+
+/// The same, where it is known where everything will lie.
+pub fn write_laid_out(layout: Layout, manifest: &Path, image: &Path) -> Result<()> {
+    let write = || -> Result<(), FormatError> {
+        layout.write(File::open(manifest)?, create_new(image)?)?;
         Ok(())
     };
     write().map_err(Error::passed_on(&manifest.display().to_string(), image))
