@@ -8,7 +8,7 @@ mod catch_up;
 mod cpio;
 mod disk;
 mod handover;
-mod init;
+pub(crate) mod init;
 mod install;
 pub(crate) mod kernel;
 mod log;
@@ -223,14 +223,14 @@ fn boot_from(
         .flatten();
     let generation = root::assemble(&wanted, &candidates)?;
     install::finish(places, disk.path());
-    match counted {
-        Some(counted) => counted.go_on(generation, places),
-        None if writable && config.boot_loader && config.kernel.is_some() => {
-            if let Err(error) = handover::write_loader(&places.run) {
-                warn!("{error}");
-            }
-        }
-        None => {}
+    if let Some(counted) = counted {
+        counted.go_on(generation, places);
+    }
+    if writable
+        && handover::is_news_to_loader(config, &places.command_line())
+        && let Err(error) = handover::write_loader(&places.run)
+    {
+        warn!("{error}");
     }
     if in_memory {
         make_read_only(&[disk.path(), &home]);

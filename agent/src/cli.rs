@@ -264,6 +264,9 @@ pub struct Loader {
     /// the pool
     #[argh(option)]
     pub pool: Option<PathBuf>,
+    /// only if reclone started that kernel in this boot
+    #[argh(switch)]
+    pub proven: bool,
     /// say what would be done, and change nothing
     #[argh(switch, short = 'n')]
     pub dry_run: bool,

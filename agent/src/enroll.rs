@@ -2,7 +2,7 @@
 //! then does is in `docs/boot.md`.
 
 mod conf;
-mod generator;
+pub(crate) mod generator;
 pub mod machine;
 
 use std::fs::{self, File};

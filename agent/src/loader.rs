@@ -2,6 +2,7 @@
 //! that the next boot goes straight to them. What a boot loader reads is whole at every moment: `docs/boot.md`, "The boot loader".
 
 mod bls;
+mod clone;
 mod grub;
 mod kernel;
 mod place;
@@ -11,22 +12,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use log::info;
 use serde_json::{Value, json};
 
-use crate::boot::kernel::{look_into, newest};
 use crate::boot::pool_disk::Visit;
-use crate::config::Config;
+use crate::config::words as words_of;
 use crate::error::{Error, Result};
-use crate::pool::Pool;
-use crate::running::{self, Running};
-use crate::sys::mount;
-use crate::trial;
+use crate::running;
 
+pub use clone::{look, put};
 pub use kernel::Kernel;
 
-/// Where the running clone's disk is.
-const DISK: &str = "/run/reclone/disk";
 /// The names of what an entry starts, in its folder.
 const FILES: [&str; 2] = ["vmlinuz", "initrd.img"];
 
@@ -37,6 +32,8 @@ pub struct Entry {
     pub id: String,
     /// The kernel command line.
     pub words: String,
+    /// How many starts it has left, where they are counted, as they are until one comes to a good end.
+    pub tries: Option<u32>,
 }
 
 impl Entry {
@@ -55,17 +52,32 @@ pub struct Entries {
     pub previous: Option<Entry>,
 }
 
-impl Entries {
-    fn name(&self, id: &str) -> bool {
-        let mut entries = self.current.iter().chain(&self.previous);
-        entries.any(|it| it.id == id)
-    }
+/// A file that names what is started, or is to.
+struct Edit {
+    path: PathBuf,
+    /// What is in it.
+    old: String,
+    /// What will be; none where it goes.
+    new: Option<String>,
 }
 
+/// What a boot loader reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
+    /// `custom.cfg`.
     Grub,
+    /// `loader/entries`.
     Bls,
+}
+
+/// Who wants a kernel there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A boot to which it came up, started by reclone. What came up another way came from the boot loader, and the administrator's choice
+    /// stays.
+    ByBoot,
+    /// Somebody: it has to have the agent.
+    ByHand,
 }
 
 /// A boot loader of a disk, mounted for as long as this lives.
@@ -93,6 +105,22 @@ impl Loader {
         place::find(disk)
     }
 
+    /// The one of this kind that has its files in this folder.
+    pub fn at(kind: Kind, home: PathBuf) -> Self {
+        Self {
+            kind,
+            home,
+            _mounted: None,
+        }
+    }
+
+    fn keeping(self, mounted: Option<Visit>) -> Self {
+        Self {
+            _mounted: mounted,
+            ..self
+        }
+    }
+
     /// How people call it.
     pub fn title(&self) -> &'static str {
         match self.kind {
@@ -109,69 +137,51 @@ impl Loader {
         }
     }
 
-    /// The files that say so: their content, or none where they are not to be; in the order in which they are to be replaced.
-    fn files(&self, entries: &Entries) -> Result<Vec<(PathBuf, Option<String>)>> {
+    /// The folders that its files name now, each of which has to stay.
+    fn named(&self) -> Result<Vec<String>> {
         match self.kind {
-            Kind::Grub => Ok(vec![grub::write(&self.home, entries)?]),
-            Kind::Bls => Ok(bls::write(&self.home, entries)),
+            Kind::Grub => grub::read(&self.home).map(|it| {
+                let entries = it.current.into_iter().chain(it.previous);
+                entries.map(|it| it.id).collect()
+            }),
+            Kind::Bls => bls::named(&self.home),
         }
     }
-}
 
-/// After a good boot: has the boot loader start the kernel that runs, where reclone had to start it after another one. What came up
-/// another way came from the boot loader, and the administrator's choice stays.
-pub fn follow(pool: &Pool, config: &Config) -> Result<()> {
-    let Some(release) = config.kernel.as_ref().filter(|_| config.boot_loader) else {
-        return Ok(());
-    };
-    let started_here =
-        |newest: &str| running::kernel().is_ok_and(|it| it == newest && it == *release);
-    let (loader, put) = put(pool, started_here, false)?;
-    if put == Put::Done {
-        info!(
-            "{}: the next boot starts the kernel {release} at once",
-            loader.title()
-        );
-    }
-    Ok(())
-}
-
-/// Puts the newest kernel of the generation that runs there, where it is `wanted`. The process gets mounts of its own.
-pub fn put(pool: &Pool, wanted: impl FnOnce(&str) -> bool, dry_run: bool) -> Result<(Loader, Put)> {
-    let running = Running::at(Path::new("/")).map(|it| it.generation);
-    let running = running.ok_or_else(|| {
-        Error::Usage("no generation runs here: this system has a boot loader of its own".into())
-    })?;
-    let number = running.number;
-    let state = pool.state()?;
-    if state.current != Some(running) || trial::boots_begun(&state).is_some() {
-        return Err(Error::Loader(format!(
-            "generation {number} has not proved itself as the current one: the boot loader stays as it is"
-        )));
-    }
-    mount::part()?;
-    let loader = Loader::find(Path::new(DISK))?;
-    let done = look_into(pool, &running, Path::new("/run/reclone/look"), |root| {
-        let Some(release) = newest(root) else {
-            return Err(Error::Loader(format!(
-                "generation {number} has no kernel with modules and an initramfs: publish /boot, with --cross /boot where it is a partition"
-            )));
+    /// What is to be changed for it to have these, in this order.
+    fn edits(&self, entries: &Entries, asked: Asked) -> Result<Vec<Edit>> {
+        let mut edits = match self.kind {
+            Kind::Grub => vec![grub::write(&self.home, entries)?],
+            Kind::Bls => bls::write(&self.home, entries, asked)?,
         };
-        match wanted(&release) {
-            true => loader.put(&Kernel::of_running_clone(root, &release)?, dry_run),
-            false => Ok(Put::Stands),
+        edits.retain(|it| it.old != it.new.as_deref().unwrap_or_default());
+        Ok(edits)
+    }
+
+    /// What the disk's own configuration says, without what is reclone's.
+    fn configured(&self) -> Result<String> {
+        match self.kind {
+            Kind::Grub => read(&self.home.join("grub.cfg")),
+            Kind::Bls => bls::configured(&self.home),
         }
-    })?;
-    Ok((loader, done))
+    }
+
+    /// A boot with this command line came to a good end: if it came from the current entry, its starts are counted no more.
+    pub fn confirm(&self, command_line: &str) -> Result<()> {
+        match self.kind {
+            Kind::Grub => Ok(()),
+            Kind::Bls => self.confirm_counted(command_line),
+        }
+    }
 }
 
-/// What the boot loader of this clone has, where one runs and it can be seen: its name, and the entries. The process gets mounts of its
-/// own.
-pub fn look() -> Option<(&'static str, Entries)> {
-    Running::at(Path::new("/"))?;
-    mount::part().ok()?;
-    let loader = Loader::find(Path::new(DISK)).ok()?;
-    Some((loader.title(), loader.entries().ok()?))
+/// Whether a boot with this command line came from the entry with this folder: GRUB names the kernel there, systemd-boot the initramfs.
+fn came_from(command_line: &str, id: &str) -> bool {
+    words_of(command_line).iter().any(|word| {
+        let mut names = ["initrd=", "BOOT_IMAGE="].iter();
+        let path = names.find_map(|name| word.strip_prefix(name));
+        path.is_some_and(|path| path.split(['/', '\\']).any(|it| it == id))
+    })
 }
 
 /// What it has, for scripts.

@@ -12,7 +12,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use log::{info, warn};
+use log::info;
 use reclone_format::PublicKey;
 use reclone_format::policy::BUILT_IN;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::fetch::Watcher;
 use crate::follow::Follow;
 use crate::good::Good;
-use crate::loader::{self, Put};
+use crate::loader::{self, Asked, Put};
 use crate::pool::Pool;
 use crate::progress::TerminalProgress;
 use crate::prune::Pruned;
@@ -270,16 +270,16 @@ fn run_good(options: &cli::Good) -> Result<()> {
     let value = json!({ "generation": generation, "outcome": outcome });
     let words = format!("generation {generation} {said}");
     say(options.json, &value, &words);
-    // What is good stays good.
-    if let Err(error) = loader::follow(&pool, &read_config()) {
-        warn!("{error}");
-    }
     Ok(())
 }
 
 fn run_loader(options: &cli::Loader) -> Result<()> {
     let pool = open_pool(options.pool.as_ref())?;
-    let (loader, put) = loader::put(&pool, |_| true, options.dry_run)?;
+    let asked = match options.proven {
+        true => Asked::ByBoot,
+        false => Asked::ByHand,
+    };
+    let (loader, put) = loader::put(&pool, asked, options.dry_run)?;
     let (outcome, verb) = match put {
         Put::Stands => ("stands", "starts"),
         Put::Done => ("put", "starts from now on"),

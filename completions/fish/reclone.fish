@@ -83,6 +83,7 @@ complete -c reclone -n '__reclone_at good' -l force -d 'without the health check
 complete -c reclone -n '__reclone_at reset' -l forget -d 'remove what is kept, too'
 complete -c reclone -n '__reclone_at prune' -l sessions -x -d 'how many ended sessions stay'
 complete -c reclone -n '__reclone_at prune' -l sessions-space -x -d 'how much of the disk they may take'
+complete -c reclone -n '__reclone_at loader' -l proven -d 'only if reclone started that kernel in this boot'
 complete -c reclone -n '__reclone_at sync fetch status explain diff restore thaw freeze verify good loader rollback reset prune' -l json -d 'as one JSON object'
 complete -c reclone -n '__reclone_at "session list" "session diff" "session recover" "session drop"' -l json -d 'as one JSON object'
 

@@ -100,8 +100,17 @@ pub fn write_trial(run: &Path, time: Duration) -> Result<()> {
     write().map_err(Error::system("can not write units to", &units))
 }
 
-/// Has the running system put the kernel that this boot had to start where the boot loader finds it. For a generation on trial its proof does
-/// that.
+/// Whether a good end of this boot is news to the boot loader: reclone started another kernel, or an entry of reclone's was started by
+/// systemd-boot, which names the initramfs and may count.
+pub fn is_news_to_loader(config: &Config, command_line: &str) -> bool {
+    match &config.kernel {
+        Some(_) => config.boot_loader,
+        None => command_line.contains("initrd=\\reclone\\"),
+    }
+}
+
+/// Has the running system put the kernel that this boot had to start where the boot loader finds it, and take the count from an entry that came
+/// to a good end. Where the generation is on trial its proof comes first; this is no part of that, for a slow disk is no bad generation.
 pub fn write_loader(run: &Path) -> Result<()> {
     let units = run.join("systemd/system");
     let program = run.join("initramfs/reclone");
@@ -109,10 +118,10 @@ pub fn write_loader(run: &Path) -> Result<()> {
         "[Unit]\n\
          Description=Kernel of reclone's generation for the boot loader\n\
          RequiresMountsFor={run}/reclone/disk\n\
-         After=multi-user.target\n\n\
+         After=multi-user.target reclone-good.service\n\n\
          [Service]\n\
          Type=exec\n\
-         ExecStart=-{program} good\n",
+         ExecStart=-{program} loader --proven\n",
         run = run.display(),
         program = program.display()
     );
@@ -284,6 +293,46 @@ mod tests {
             assert!(text.lines().any(|it| it == line), "{line}: {text}");
         }
         assert!(run.path().join("reclone/trial").exists());
+    }
+
+    #[test]
+    fn the_boot_loader_follows_after_the_proof_and_is_no_part_of_it() {
+        let run = tempfile::tempdir().unwrap();
+        fs::create_dir(run.path().join("reclone")).unwrap();
+        write_trial(run.path(), Duration::from_secs(900)).unwrap();
+        write_loader(run.path()).unwrap();
+        let wanted = run.path().join("systemd/system/multi-user.target.wants");
+        let unit = |name: &str| fs::read_to_string(wanted.join(name)).unwrap();
+        let (loader, good) = (unit("reclone-loader.service"), unit("reclone-good.service"));
+        let lines = [
+            "After=multi-user.target reclone-good.service".to_owned(),
+            format!(
+                "ExecStart=-{}/initramfs/reclone loader --proven",
+                run.path().display()
+            ),
+        ];
+        for line in lines {
+            assert!(loader.lines().any(|it| it == line), "{line}: {loader}");
+        }
+        assert!(!loader.contains("reboot") && !good.contains("loader"));
+    }
+
+    #[test]
+    fn the_boot_loader_is_told_of_another_kernel_and_of_an_entry_that_may_be_counted() {
+        let mut config = Config::default();
+        let grub = "BOOT_IMAGE=/boot/grub/reclone/6.1-0a/vmlinuz ro";
+        let counted = r"initrd=\reclone\6.1-0a\initrd.img ro";
+        assert!(!is_news_to_loader(&config, grub));
+        assert!(is_news_to_loader(&config, counted));
+        config.kernel = Some("6.1".into());
+        assert!(is_news_to_loader(&config, grub));
+        config.boot_loader = false;
+        assert!(!is_news_to_loader(&config, counted));
+        config.kernel = None;
+        assert!(
+            is_news_to_loader(&config, counted),
+            "an entry that is there"
+        );
     }
 
     #[test]

@@ -24,17 +24,8 @@ const TARGETS: [&str; 6] = [
     "runlevel3.target",
     "runlevel2.target",
 ];
-/// Words on the kernel's command line with which systemd goes elsewhere.
-const ELSEWHERE: [&str; 8] = [
-    "single",
-    "s",
-    "S",
-    "1",
-    "rescue",
-    "emergency",
-    "-b",
-    "systemd.unit",
-];
+/// Words on the kernel's command line with which systemd goes to a shell of root's.
+pub const TO_A_SHELL: [&str; 8] = ["single", "-s", "s", "S", "1", "rescue", "emergency", "-b"];
 
 /// Whether the root at `root` has what this kernel command line wants to run first.
 pub fn is_there(root: &Path, command_line: &str) -> bool {
@@ -53,10 +44,9 @@ pub fn is_there(root: &Path, command_line: &str) -> bool {
 /// Whether a good boot of the root at `root` comes to `multi-user.target`: systemd starts it, and goes there.
 pub fn reports(root: &Path, command_line: &str) -> bool {
     let words = words(command_line);
-    let goes_elsewhere = words.iter().any(|word| {
-        let key = word.split('=').next().unwrap_or(word);
-        ELSEWHERE.contains(&key)
-    });
+    let goes_elsewhere = words
+        .iter()
+        .any(|word| TO_A_SHELL.contains(&word.as_str()) || word.starts_with("systemd.unit="));
     let systemd = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
     let has_systemd = systemd.iter().any(|path| inside(root, path).is_ok());
     has_systemd && !goes_elsewhere && default_target_is_usual(root)

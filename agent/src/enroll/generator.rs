@@ -154,6 +154,15 @@ impl Generator {
     }
 }
 
+/// Whether an image has the agent, as what makes images on this machine lists it.
+pub fn has_agent(image: &Path) -> Result<bool, String> {
+    let mut known = ALL.iter().filter(|it| program(it.lister).is_some());
+    let known = known
+        .next()
+        .ok_or("neither lsinitramfs nor lsinitrd is here")?;
+    known.look_into(image).map(|[agent, _]| agent)
+}
+
 fn program(name: &str) -> Option<PathBuf> {
     let mut paths = PROGRAMS.iter().map(|folder| Path::new(folder).join(name));
     paths.find(|path| path.is_file())

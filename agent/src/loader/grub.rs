@@ -1,9 +1,9 @@
 //! GRUB: entries between two lines of `custom.cfg`, which the `grub.cfg` of every `grub-mkconfig` reads (`/etc/grub.d/41_custom`). What else
 //! stands there is the administrator's and stays.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{Entries, Entry, FILES, read as read_file};
+use super::{Edit, Entries, Entry, FILES, read as read_file};
 use crate::config::words;
 use crate::error::{Error, Result};
 
@@ -44,8 +44,11 @@ pub fn read(home: &Path) -> Result<Entries> {
         let (id, words) = lines
             .find_map(|line| line.strip_prefix(role))?
             .split_once(' ')?;
-        let (id, words) = (id.to_owned(), words.to_owned());
-        Some(Entry { id, words })
+        Some(Entry {
+            id: id.to_owned(),
+            words: words.to_owned(),
+            tries: None,
+        })
     };
     Ok(Entries {
         current: entry("current: "),
@@ -53,7 +56,19 @@ pub fn read(home: &Path) -> Result<Entries> {
     })
 }
 
-pub fn write(home: &Path, entries: &Entries) -> Result<(PathBuf, Option<String>)> {
+/// Whether everybody may start the disk's own first entry: GRUB asks for no password, or not for that. Debian's `10_linux` gives its entries no
+/// `--unrestricted`, Fedora's does, and so do many administrators.
+fn is_for_everybody(grub_cfg: &str, custom: &str) -> bool {
+    let lines = || grub_cfg.lines().map(str::trim_start);
+    let mut all = lines().chain(custom.lines().map(str::trim_start));
+    let mut entries = lines().filter(|line| line.starts_with("menuentry "));
+    !all.any(|line| line.starts_with("set superusers="))
+        || entries
+            .next()
+            .is_some_and(|line| line.contains(" --unrestricted"))
+}
+
+pub fn write(home: &Path, entries: &Entries) -> Result<Edit> {
     let path = home.join("custom.cfg");
     let text = read_file(&path)?;
     let [before, _, after] = parts(&text, &path)?.unwrap_or([&text, "", ""]);
@@ -62,14 +77,23 @@ pub fn write(home: &Path, entries: &Entries) -> Result<(PathBuf, Option<String>)
         if !new.is_empty() && !new.ends_with('\n') {
             new.push('\n');
         }
-        new += &format!("{BEGIN}\n{HEAD}{}", entry("current", current));
+        let free = match is_for_everybody(&read_file(&home.join("grub.cfg"))?, &text) {
+            true => " --unrestricted",
+            false => "",
+        };
+        new += &format!("{BEGIN}\n{HEAD}{}", entry("current", current, free));
         if let Some(previous) = &entries.previous {
-            new += &entry("previous", previous);
+            new += &entry("previous", previous, "");
         }
         new += &format!("{DEFAULT}{END}\n");
     }
     new += after;
-    Ok((path, Some(new).filter(|it| !it.is_empty())))
+    let new = Some(new).filter(|it| !it.is_empty());
+    Ok(Edit {
+        path,
+        old: text,
+        new,
+    })
 }
 
 /// What stands before our lines, they, and what stands behind them; nothing where there are none of ours.
@@ -90,8 +114,10 @@ fn parts<'a>(text: &'a str, path: &Path) -> Result<Option<[&'a str; 3]>> {
     ]))
 }
 
-fn entry(role: &str, entry: &Entry) -> String {
-    let Entry { id, words: line } = entry;
+fn entry(role: &str, entry: &Entry, free: &str) -> String {
+    let Entry {
+        id, words: line, ..
+    } = entry;
     let (release, [kernel, initramfs]) = (entry.release(), FILES);
     let mut quoted = String::new();
     for word in words(line) {
@@ -103,8 +129,33 @@ fn entry(role: &str, entry: &Entry) -> String {
     };
     format!(
         "{NOTE}{role}: {id} {line}\n\
-         menuentry '{title}' --id reclone-{role} {{\n  \
+         menuentry '{title}'{free} --id reclone-{role} {{\n  \
          linux \"${{reclone}}/{id}/{kernel}\"{quoted}\n  \
          initrd \"${{reclone}}/{id}/{initramfs}\"\n}}\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_the_disks_own_entry_does_not_ask_for_is_not_asked_for() {
+        let entry = |options: &str| {
+            format!("\tmenuentry 'Debian' --class os{options} $menuentry_id_option 'x' {{\n")
+        };
+        let (asks, free) = (entry(""), entry(" --unrestricted"));
+        let password = "  set superusers=\"root\"\npassword root x\n";
+        for (grub_cfg, custom, expected) in [
+            (asks.clone(), "", true),
+            (format!("{password}{asks}"), "", false),
+            (asks, password, false),
+            (format!("{password}{free}"), "", true),
+            (format!("{free}{password}"), password, true),
+            (password.to_owned(), "", false),
+        ] {
+            let found = is_for_everybody(&grub_cfg, custom);
+            assert_eq!(found, expected, "{grub_cfg}{custom}");
+        }
+    }
 }

@@ -2,14 +2,19 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use reclone_format::TreePath;
 
 use super::Entry;
+use crate::boot::init::TO_A_SHELL;
 use crate::boot::kernel::with_configuration;
 use crate::config::{CONFIG_FILE, words};
 use crate::error::{Error, Result};
+use crate::pool::Pool;
 use crate::run::OF_THE_BOOT;
 use crate::stage::id_of;
+use crate::tree::Tree;
 
 /// A kernel that can be put on a disk.
 pub struct Kernel {
@@ -20,34 +25,48 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel of this release in the system at `root`, with the configuration that the boot of this clone went by.
-    pub fn of_running_clone(root: &Path, release: &str) -> Result<Self> {
-        let command_line = fs::read("/proc/cmdline").unwrap_or_default();
-        let words = words_of(&String::from_utf8_lossy(&command_line));
-        Self::new(root, release, Path::new(OF_THE_BOOT), words)
+    /// The kernel of this release in a generation that is shown at `root`, with the configuration that the boot of this clone went by. What
+    /// rotted in the pool does not get to the boot loader.
+    pub fn of_generation(
+        pool: &Pool,
+        number: u64,
+        root: &Path,
+        release: &str,
+        words: String,
+    ) -> Result<Self> {
+        let open = |name: &str| open(pool, number, root, &format!("boot/{name}-{release}"));
+        let files = [open("vmlinuz")?, open("initrd.img")?];
+        Self::new(files, release, Path::new(OF_THE_BOOT), words)
     }
 
-    /// The kernel of this release in the system at `root`, with the files of the folder `configuration` as its `/etc/reclone`.
-    pub fn new(root: &Path, release: &str, configuration: &Path, words: String) -> Result<Self> {
+    /// The kernel of this release, with the files of the folder `configuration` as the `/etc/reclone` of its initramfs.
+    pub fn new(
+        files: [File; 2],
+        release: &str,
+        configuration: &Path,
+        words: String,
+    ) -> Result<Self> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-._~".contains(&byte);
         if !release.bytes().all(is_plain) {
             return Err(Error::Loader(format!(
                 "`{release}` is no name for a kernel that a boot loader can read: give it another one"
             )));
         }
-        let open = |name: &str| {
-            let path = root.join(format!("boot/{name}-{release}"));
-            File::open(&path).map_err(Error::system("can not open", &path))
+        let [kernel, mut initramfs] = files;
+        let place = Path::new(CONFIG_FILE).parent().unwrap_or(configuration);
+        let whole = || -> io::Result<([File; 2], String)> {
+            let initramfs = with_configuration(&mut initramfs, configuration, place)?;
+            let files = [kernel, initramfs];
+            let hash = hash(&files)?;
+            Ok((files, hash))
         };
-        let place = Path::new(CONFIG_FILE).parent().unwrap_or(root);
-        let initramfs = with_configuration(&mut open("initrd.img")?, configuration, place)
-            .map_err(Error::system("can not copy the initramfs behind", root))?;
-        let files = [open("vmlinuz")?, initramfs];
-        let hash = hash(&files).map_err(Error::system("can not read a kernel of", root))?;
+        let (files, hash) =
+            whole().map_err(Error::system("can not read the kernel", Path::new(release)))?;
         Ok(Self {
             entry: Entry {
                 id: format!("{release}-{}", &hash[..12]),
                 words,
+                tries: None,
             },
             files,
         })
@@ -64,6 +83,32 @@ impl Kernel {
     }
 }
 
+/// Opens a file of the generation that is shown at `root`, wherever a link leads, and holds it against the manifest.
+fn open(pool: &Pool, number: u64, root: &Path, name: &str) -> Result<File> {
+    let shown = root.join(name);
+    let below = || -> io::Result<PathBuf> {
+        let (root, path) = (fs::canonicalize(root)?, fs::canonicalize(&shown)?);
+        let below = path.strip_prefix(root).map_err(io::Error::other)?;
+        Ok(below.to_owned())
+    };
+    let below = below().map_err(Error::system("can not find", &shown))?;
+    let path = TreePath::from_bytes(below.into_os_string().into_encoded_bytes());
+    let path = path.map_err(Error::published(name))?;
+    let tree = Tree::of_generation(pool, number, &path)?;
+    let found = tree.map(|tree| tree.open(0)).transpose()?;
+    if let Some((mut file, Some(id))) = found
+        && id_of(&file).is_ok_and(|it| it == id)
+        && file.rewind().is_ok()
+    {
+        return Ok(file);
+    }
+    Err(Error::Damaged {
+        path: Path::new("/").join(name),
+        reason: "it rotted in the pool and does not get to the boot loader; boot with reclone=reset, or right here"
+            .into(),
+    })
+}
+
 /// Of both, one behind the other, which are then to be read from their start again.
 fn hash(files: &[File; 2]) -> io::Result<String> {
     let [mut kernel, mut initramfs] = files.each_ref();
@@ -73,22 +118,43 @@ fn hash(files: &[File; 2]) -> io::Result<String> {
     Ok(id.to_string())
 }
 
-/// The kernel command line for the boots to come: without what the boot loader or this one boot put there.
-fn words_of(command_line: &str) -> String {
-    let is_of_once = |word: &str| {
-        let word = word.strip_prefix("rd.").unwrap_or(word);
-        ["BOOT_IMAGE=", "initrd=", "reclone.kernel=", "reclone="]
-            .iter()
-            .any(|name| word.starts_with(name))
+/// Words that a boot loader, or who stood before it, adds for one boot.
+const OF_ONCE: [&str; 5] = [
+    "BOOT_IMAGE=",
+    "initrd=",
+    "reclone=",
+    "reclone.kernel=",
+    "break=",
+];
+/// Words that may be for one boot, or for each: what runs first, and where it goes.
+const OF_BOTH: [&str; 6] = [
+    "init=",
+    "rdinit=",
+    "systemd.unit=",
+    "systemd.debug_shell",
+    "systemd.debug-shell",
+    "systemd.confirm_spawn",
+];
+
+/// The kernel command line for the boots to come: without what the boot loader put there, and without what somebody typed for one boot, with
+/// which each would end in a shell. A word that may be either stays if the disk's own configuration has it.
+pub fn words_of(command_line: &str, configured: &str) -> String {
+    let stays = |whole: &String| {
+        let word = whole.strip_prefix("rd.").unwrap_or(whole);
+        let is_of = |names: &[&str]| names.iter().any(|name| word.starts_with(name));
+        let to_a_shell = TO_A_SHELL.contains(&word) || word == "break" || word == "recovery";
+        let is_configured = || configured.split_whitespace().any(|it| it == whole);
+        !to_a_shell && !is_of(&OF_ONCE) && (!is_of(&OF_BOTH) || is_configured())
     };
-    let words = words(command_line).into_iter();
-    let words = words.filter(|word| !is_of_once(word)).map(|word| {
-        match word.contains(char::is_whitespace) {
-            true => format!("\"{word}\""),
-            false => word,
-        }
-    });
-    words.collect::<Vec<_>>().join(" ")
+    let mut words = words(command_line);
+    words.retain(stays);
+    for word in words
+        .iter_mut()
+        .filter(|it| it.contains(char::is_whitespace))
+    {
+        *word = format!("\"{word}\"");
+    }
+    words.join(" ")
 }
 
 #[cfg(test)]
@@ -100,8 +166,50 @@ mod tests {
         let line = "BOOT_IMAGE=(hd0,gpt2)/vmlinuz root=/dev/vda2 ro rd.reclone=skip reclone.store=http://m/ \
             initrd=\\x dyndbg=\"file a +p\" reclone=reset reclone.kernel=6.1\n";
         assert_eq!(
-            words_of(line),
+            words_of(line, ""),
             "root=/dev/vda2 ro reclone.store=http://m/ \"dyndbg=file a +p\""
         );
+    }
+
+    #[test]
+    fn nobody_who_asked_for_a_shell_once_gets_it_at_each_boot() {
+        // Debian's entry for recovery has such a word, too.
+        let configured = "linux /vmlinuz root=/dev/vda2 ro single break\n";
+        for word in [
+            "single",
+            "-s",
+            "s",
+            "S",
+            "1",
+            "rescue",
+            "emergency",
+            "-b",
+            "recovery",
+            "break",
+            "break=bottom",
+            "rd.break",
+            "rd.break=pre-mount",
+            "rd.emergency",
+            "init=/bin/sh",
+            "rdinit=/bin/sh",
+            "systemd.unit=rescue.target",
+            "rd.systemd.unit=emergency.target",
+            "systemd.debug_shell",
+            "systemd.debug-shell=1",
+            "systemd.confirm_spawn=yes",
+        ] {
+            let line = format!("root=/dev/vda2 {word} ro");
+            assert_eq!(words_of(&line, configured), "root=/dev/vda2 ro", "{word}");
+        }
+    }
+
+    #[test]
+    fn what_is_configured_stays() {
+        let configured = "linux /vmlinuz ro init=/sbin/openrc-init systemd.unit=kiosk.target\n";
+        let line = "ro init=/sbin/openrc-init systemd.unit=kiosk.target rd.shell=0 rd.emergency=reboot \
+            panic=10 3 systemd.mask=a.service";
+        assert_eq!(words_of(line, configured), line);
+        let typed = format!("{line} init=/bin/sh");
+        assert_eq!(words_of(&typed, configured), line);
     }
 }

@@ -1,7 +1,9 @@
 //! Where a disk's boot loader is: by the `etc/fstab` of its plain system, whatever is mounted at `/boot` now.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use nix::sys::statfs::{MSDOS_SUPER_MAGIC, statfs};
 
 use super::{Kind, Loader, grub, read};
 use crate::boot::pool_disk::Visit;
@@ -25,14 +27,14 @@ pub fn find(disk: &Path) -> Result<Loader> {
     if let Some(home) = &grub
         && grub::reads_custom(&read(&home.join("grub.cfg"))?)
     {
-        return Ok(loader(Kind::Grub, home.clone(), mounted));
+        return Ok(Loader::at(Kind::Grub, home.clone()).keeping(mounted));
     }
     drop(mounted);
     for name in ESP {
         let found = self::mounted(&fstab, name)?;
         let home = found.as_ref().map(|it| it.top().to_owned());
         if let Some(home) = home.filter(|it| is_bls(it)) {
-            return Ok(loader(Kind::Bls, home, found));
+            return Ok(Loader::at(Kind::Bls, home).keeping(found));
         }
     }
     Err(Error::Loader(match grub {
@@ -40,22 +42,16 @@ pub fn find(disk: &Path) -> Result<Loader> {
             "{} does not read custom.cfg: run `update-grub` in the plain system (reclone=off), with /etc/grub.d/41_custom executable",
             home.join("grub.cfg").display()
         ),
-        None => "this disk has no boot loader that reclone knows: no /boot/grub/grub.cfg and no loader/entries, by its /etc/fstab".into(),
+        None => "this disk has no boot loader that reclone knows: no /boot/grub/grub.cfg, and no loader/entries on a FAT, by its /etc/fstab".into(),
     }))
 }
 
-fn loader(kind: Kind, home: PathBuf, mounted: Option<Visit>) -> Loader {
-    Loader {
-        kind,
-        home,
-        _mounted: mounted,
-    }
-}
-
+/// Whether systemd-boot has its files there: on a FAT, which is all that firmware reads. Elsewhere such a folder is GRUB's own, as Fedora has it.
 fn is_bls(top: &Path) -> bool {
     let loader = top.join("loader");
-    fs::metadata(loader.join("entries")).is_ok_and(|it| it.is_dir())
-        || loader.join("loader.conf").exists()
+    let has_files = fs::metadata(loader.join("entries")).is_ok_and(|it| it.is_dir())
+        || loader.join("loader.conf").exists();
+    has_files && statfs(top).is_ok_and(|it| it.filesystem_type() == MSDOS_SUPER_MAGIC)
 }
 
 /// The partition that fstab has at this place, mounted.

@@ -6,7 +6,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::{Entries, FILES, Kernel, Loader, Put, read};
+use log::{info, warn};
+
+use super::{Asked, Edit, Entries, FILES, Kernel, Loader, Put, bls, read};
 use crate::barrier::Barrier;
 use crate::error::{Error, Result};
 use crate::pool::{create_new, list, remove_dir};
@@ -16,26 +18,36 @@ use crate::sys::{freeze, mount};
 const SPARE: u64 = 2 << 20;
 
 impl Loader {
+    /// Whether it boots this kernel, and all of that is there.
+    pub fn has(&self, kernel: &Kernel, asked: Asked) -> Result<bool> {
+        let old = self.entries()?;
+        let entries = self.with(kernel, &old);
+        Ok(self.is_whole(kernel)? && self.edits(&entries, asked)?.is_empty())
+    }
+
     /// Has it boot this kernel, and keeps the one before. Writes nothing where all stands as it should.
-    pub fn put(&self, kernel: &Kernel, dry_run: bool) -> Result<Put> {
+    pub fn put(&self, kernel: &Kernel, asked: Asked, dry_run: bool) -> Result<Put> {
         let new = &kernel.entry;
         let old = self.entries()?;
-        let there = old.name(&new.id) && self.is_whole(kernel)?;
-        if there && old.current.as_ref() == Some(new) {
+        let entries = self.with(kernel, &old);
+        let there = self.named()?.contains(&new.id) && self.is_whole(kernel)?;
+        if there && self.edits(&entries, asked)?.is_empty() {
+            if old.current.is_some_and(|it| it.tries == Some(0)) {
+                warn!(
+                    "{} started {} as often as it may, without a good end, and takes another entry now: `reclone loader` has it try again",
+                    self.title(),
+                    new.release()
+                );
+            }
             // Of a run that did not come to its end.
             if !dry_run {
-                self.prune(&old, true)?;
+                self.prune(true)?;
             }
             return Ok(Put::Stands);
         }
-        if !mount::is_writable(&self.home) {
-            return Err(Error::Loader(format!(
-                "{} is read-only: the boot loader stays as it is; boot without `session=ram`",
-                self.home.display()
-            )));
-        }
+        self.check_writable()?;
         if !there && !dry_run {
-            self.prune(&old, true)?;
+            self.prune(true)?;
         }
         if !there {
             self.check_room(kernel)?;
@@ -48,23 +60,54 @@ impl Loader {
                 let _ = fs::remove_dir_all(self.folder(&new.id));
             })?;
         }
-        let Entries { current, previous } = old;
-        let mut before = current.into_iter().chain(previous);
-        let entries = Entries {
-            previous: before.find(|it| it.id != new.id && self.folder(&it.id).is_dir()),
-            current: Some(new.clone()),
-        };
-        self.write_entries(&entries)?;
-        self.prune(&entries, false)?;
+        self.write_entries(&entries, asked)?;
+        self.prune(false)?;
         Ok(Put::Done)
+    }
+
+    /// The entries that are to be. One that came to no good end yet does not become the one before.
+    fn with(&self, kernel: &Kernel, old: &Entries) -> Entries {
+        let new = &kernel.entry;
+        let mut before = old.current.iter().chain(&old.previous);
+        let previous =
+            before.find(|it| it.id != new.id && it.tries.is_none() && self.folder(&it.id).is_dir());
+        Entries {
+            previous: previous.cloned(),
+            current: Some(new.clone()),
+        }
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        match mount::is_writable(&self.home) {
+            true => Ok(()),
+            false => Err(Error::Loader(format!(
+                "{} is read-only: the boot loader stays as it is; boot without `session=ram`",
+                self.home.display()
+            ))),
+        }
+    }
+
+    /// Takes the count from the name of the entry that a boot with this command line came from.
+    pub(super) fn confirm_counted(&self, command_line: &str) -> Result<()> {
+        let Some(path) = bls::started(&self.home, command_line)? else {
+            return Ok(());
+        };
+        self.check_writable()?;
+        fs::rename(&path, bls::path(&self.home, bls::CURRENT))
+            .map_err(Error::system("can not rename", &path))?;
+        info!(
+            "{}: this entry is a good one, and its starts are counted no more",
+            self.title()
+        );
+        self.settle(Barrier::EntriesNamed)
     }
 
     /// Takes away all that is reclone's. Whether there was anything.
     pub fn remove(&self, dry_run: bool) -> Result<bool> {
         let all = self.home.join("reclone");
-        let was = all.exists() || self.entries()? != Entries::default();
+        let was = all.exists() || !self.named()?.is_empty();
         if was && !dry_run {
-            self.write_entries(&Entries::default())?;
+            self.write_entries(&Entries::default(), Asked::ByHand)?;
             remove_dir(&all)?;
         }
         Ok(was)
@@ -125,30 +168,21 @@ impl Loader {
     }
 
     /// Replaces the files that name what there is.
-    fn write_entries(&self, entries: &Entries) -> Result<()> {
-        for (path, text) in self.files(entries)? {
-            if text.as_deref().unwrap_or_default() == read(&path)? {
-                continue;
-            }
-            replace(&path, text.as_deref()).map_err(Error::system("can not write", &path))?;
-        }
+    fn write_entries(&self, entries: &Entries, asked: Asked) -> Result<()> {
+        self.edits(entries, asked)?.iter().try_for_each(replace)?;
         self.settle(Barrier::EntriesNamed)
     }
 
     /// Removes what no entry starts. What runs before a change was not settled by it.
-    fn prune(&self, entries: &Entries, settle: bool) -> Result<()> {
+    fn prune(&self, settle: bool) -> Result<()> {
         let all = self.home.join("reclone");
         let mut old = if all.is_dir() {
             list(&all)?
         } else {
             Vec::new()
         };
-        old.retain(|path| {
-            !path
-                .file_name()
-                .and_then(|it| it.to_str())
-                .is_some_and(|id| entries.name(id))
-        });
+        let named = self.named()?;
+        old.retain(|path| !named.iter().any(|id| path.ends_with(id)));
         if settle && !old.is_empty() {
             self.settle(Barrier::EntriesNamed)?;
         }
@@ -163,24 +197,70 @@ impl Loader {
     }
 }
 
-/// Replaces a file by one rename, or removes it.
-fn replace(path: &Path, text: Option<&str>) -> io::Result<()> {
+/// Replaces a file by one rename, or removes it; not if somebody else wrote to it since it was read.
+fn replace(edit: &Edit) -> Result<()> {
+    let Edit { path, old, new } = edit;
+    let failed = |error| Error::system("can not write", path)(error);
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
     let folder = path.parent().unwrap_or(path);
-    match text {
-        None => fs::remove_file(path)?,
-        Some(text) => {
-            fs::create_dir_all(folder)?;
-            let mut name = path.as_os_str().to_owned();
-            name.push(".new");
-            let new = PathBuf::from(name);
-            let mut file = create_new(&new)?;
-            if let Ok(old) = fs::metadata(path) {
-                file.set_permissions(old.permissions())?;
-            }
-            file.write_all(text.as_bytes())?;
-            Barrier::EntriesWritten.pass(|| file.sync_all())?;
-            fs::rename(&new, path)?;
+    if let Some(text) = new {
+        write(&beside, text, path).map_err(failed)?;
+    }
+    if read(path)? != *old {
+        let _ = fs::remove_file(&beside);
+        return Err(Error::Loader(format!(
+            "{} was changed by somebody else at this moment and stays as it is: run `reclone loader` again",
+            path.display()
+        )));
+    }
+    let named = match new {
+        Some(_) => fs::rename(&beside, path),
+        None => fs::remove_file(path),
+    };
+    named
+        .and_then(|()| File::open(folder)?.sync_all())
+        .map_err(failed)
+}
+
+/// Writes a file that is to take the place of another, with that one's mode.
+fn write(path: &Path, text: &str, other: &Path) -> io::Result<()> {
+    fs::create_dir_all(path.parent().unwrap_or(path))?;
+    let mut file = create_new(path)?;
+    if let Ok(old) = fs::metadata(other) {
+        file.set_permissions(old.permissions())?;
+    }
+    file.write_all(text.as_bytes())?;
+    Barrier::EntriesWritten.pass(|| file.sync_all())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_administrator_writes_at_the_same_moment_is_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("custom.cfg");
+        for new in [Some("ours\n".to_owned()), None] {
+            fs::write(&path, "set timeout=5\n").unwrap();
+            let mut edit = Edit {
+                path: path.clone(),
+                old: "set timeout=3\n".into(),
+                new,
+            };
+            let error = replace(&edit).unwrap_err().to_string();
+            assert!(
+                error.contains("custom.cfg was changed by somebody else"),
+                "{error}"
+            );
+            assert_eq!(fs::read_to_string(&path).unwrap(), "set timeout=5\n");
+            assert_eq!(list(folder.path()).unwrap(), [path.clone()]);
+            edit.old = "set timeout=5\n".into();
+            replace(&edit).unwrap();
+            assert_eq!(read(&path).unwrap(), edit.new.unwrap_or_default());
         }
     }
-    File::open(folder)?.sync_all()
 }

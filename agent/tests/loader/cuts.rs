@@ -1,15 +1,14 @@
 //! A power cut at each step: GRUB, which replays no journal, finds entries and all that they start.
 
 use std::env;
-use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 
 use reclone::barrier::Barrier;
 
-use super::disk::{Disk, kernels, put, whole};
-use super::mounts::{Mount, is_root};
+use super::disk::{Disk, kernels, put};
+use super::mounts::is_root;
 
 const STEPS: [Barrier; 3] = [
     Barrier::KernelCopied,
@@ -49,29 +48,6 @@ fn cut(disk: &Disk, version: u32, point: &str) {
     );
 }
 
-/// The versions that GRUB would offer, each of which is whole: what is on the disk now, without the journal.
-fn as_grub_sees(disk: &Disk) -> Vec<u32> {
-    let copy = disk.folder.path().join("copy");
-    fs::copy(disk.folder.path().join("disk"), &copy).unwrap();
-    let mount = Mount::new(
-        "ext4",
-        &copy,
-        "loop,ro,noload",
-        &disk.folder.path().join("seen"),
-    );
-    let home = mount.path().join("boot/grub");
-    let custom = fs::read_to_string(home.join("custom.cfg")).unwrap();
-    let ids = custom.lines().filter_map(|line| {
-        let rest = line.trim().strip_prefix("linux \"${reclone}/")?;
-        rest.split('/').next()
-    });
-    let seen = ids
-        .map(|id| whole(&home.join("reclone").join(id)))
-        .collect();
-    assert!(custom.ends_with("### END reclone ###\n"), "{custom}");
-    seen
-}
-
 #[test]
 fn a_power_cut_at_any_step_leaves_entries_that_start_something_whole() {
     if !is_root() {
@@ -79,16 +55,16 @@ fn a_power_cut_at_any_step_leaves_entries_that_start_something_whole() {
     }
     let disk = Disk::new(40);
     disk.put(1).unwrap();
-    assert_eq!(as_grub_sees(&disk), [1], "it is where GRUB sees it");
+    assert_eq!(disk.as_grub_sees(), [1], "it is where GRUB sees it");
     disk.put(2).unwrap();
-    assert_eq!(as_grub_sees(&disk), [2, 1]);
+    assert_eq!(disk.as_grub_sees(), [2, 1]);
     let mut version = 2;
     for step in STEPS {
         for side in ["before", "after"] {
             version += 1;
             let point = format!("{side}-{}", step.name());
             cut(&disk, version, &point);
-            let seen = as_grub_sees(&disk);
+            let seen = disk.as_grub_sees();
             let old = vec![version - 1, version - 2];
             let new = vec![version, version - 1];
             match (step, side) {
@@ -100,7 +76,7 @@ fn a_power_cut_at_any_step_leaves_entries_that_start_something_whole() {
             }
             // The next run comes to its end.
             disk.put(version).unwrap();
-            assert_eq!(as_grub_sees(&disk), new, "{point}");
+            assert_eq!(disk.as_grub_sees(), new, "{point}");
             assert_eq!(kernels(&disk.grub()), [version - 1, version], "{point}");
         }
     }

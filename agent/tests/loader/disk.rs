@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use reclone::loader::{Kernel, Loader, Put};
+use reclone::loader::{Asked, Kernel, Loader, Put};
 use reclone::sys::mount;
 
 use super::mounts::{Mount, ext4};
@@ -51,13 +51,32 @@ impl Disk {
     pub fn put(&self, version: u32) -> reclone::Result<Put> {
         put(self.mount.path(), self.folder.path(), version)
     }
+
+    /// The versions that GRUB would offer, each of which is whole: what is on the disk now, without the journal.
+    pub fn as_grub_sees(&self) -> Vec<u32> {
+        let copy = self.folder.path().join("copy");
+        fs::copy(self.folder.path().join("disk"), &copy).unwrap();
+        let seen = self.folder.path().join("seen");
+        let mount = Mount::new("ext4", &copy, "loop,ro,noload", &seen);
+        let home = mount.path().join("boot/grub");
+        let custom = fs::read_to_string(home.join("custom.cfg")).unwrap();
+        let ids = custom.lines().filter_map(|line| {
+            let rest = line.trim().strip_prefix("linux \"${reclone}/")?;
+            rest.split('/').next()
+        });
+        let seen = ids
+            .map(|id| whole(&home.join("reclone").join(id)))
+            .collect();
+        assert!(custom.ends_with("### END reclone ###\n"), "{custom}");
+        seen
+    }
 }
 
 /// Puts the kernel of this version on a disk.
 pub fn put(disk: &Path, folder: &Path, version: u32) -> reclone::Result<Put> {
     // Nobody else is to see the partitions that are looked at.
     mount::part().unwrap();
-    Loader::find(disk)?.put(&kernel(folder, version), false)
+    Loader::find(disk)?.put(&kernel(folder, version), Asked::ByBoot, false)
 }
 
 /// What kernel and initramfs of a version have in them.
@@ -74,13 +93,15 @@ pub fn kernel(folder: &Path, version: u32) -> Kernel {
         fs::create_dir_all(folder).unwrap();
     }
     let release = format!("6.12.{version}+deb13-amd64");
-    for (name, content) in ["vmlinuz", "initrd.img"].iter().zip(contents(version)) {
-        fs::write(root.join(format!("boot/{name}-{release}")), content).unwrap();
+    let files = ["vmlinuz", "initrd.img"].map(|name| root.join(format!("boot/{name}-{release}")));
+    for (path, content) in files.iter().zip(contents(version)) {
+        fs::write(path, content).unwrap();
     }
     fs::write(configuration.join("reclone.conf"), "store = /s\n").unwrap();
     fs::write(configuration.join("model.pub"), "key\n").unwrap();
     let words = "root=/dev/vda1 ro quiet it's=$1".to_owned();
-    Kernel::new(&root, &release, &configuration, words).unwrap()
+    let files = files.map(|path| fs::File::open(path).unwrap());
+    Kernel::new(files, &release, &configuration, words).unwrap()
 }
 
 /// The device that is mounted there.

@@ -1,14 +1,15 @@
 //! GRUB on the root partition and on one of its own.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 use reclone::loader::{Loader, Put};
+use reclone::sys::freeze;
 
 use super::disk::{Disk, GRUB_CFG, device_of, in_memory, kernels, put, snapshot};
-use super::mounts::{is_root, xfs};
+use super::mounts::{Mount, is_root, xfs};
 
 /// Whether GRUB itself can read it.
 fn check(script: &Path) {
@@ -47,7 +48,7 @@ fn a_kernel_gets_there_once_and_then_nothing_is_written() {
     };
     assert_eq!((mode("reclone"), mode("custom.cfg")), (0o700, 0o600));
     for part in [
-        "menuentry 'Linux 6.12.1+deb13-amd64, by reclone' --id reclone-current {",
+        "menuentry 'Linux 6.12.1+deb13-amd64, by reclone' --unrestricted --id reclone-current {",
         "/vmlinuz\" 'root=/dev/vda1' 'ro' 'quiet' 'it'\\''s=$1'\n",
         "set default=reclone-current",
         "set fallback=0",
@@ -122,6 +123,41 @@ fn the_one_before_stays_older_ones_go_and_what_the_administrator_wrote_stays() {
     assert_eq!(disk.custom(), own.concat());
     assert!(!disk.grub().join("reclone").exists());
     assert!(!loader.remove(false).unwrap(), "it is gone");
+}
+
+#[test]
+fn what_is_put_is_seen_by_who_does_not_replay_a_journal() {
+    if !is_root() {
+        return;
+    }
+    let disk = Disk::new(40);
+    for version in 1..=2 {
+        disk.put(version).unwrap();
+    }
+    assert_eq!(disk.as_grub_sees(), [2, 1]);
+
+    let later = disk.grub().join("reclone/later");
+    fs::write(&later, "later").unwrap();
+    let folder = File::open(disk.grub()).unwrap();
+    nix::unistd::syncfs(&folder).unwrap();
+    // This machine's kernel may be older than the call, which settle then does without.
+    match freeze::checkpoint(&folder).unwrap() {
+        true => {
+            let copy = disk.folder.path().join("copy");
+            fs::copy(disk.folder.path().join("disk"), &copy).unwrap();
+            let at = disk.folder.path().join("seen");
+            let seen = Mount::new("ext4", &copy, "loop,ro,noload", &at);
+            let path = seen.path().join("boot/grub/reclone/later");
+            assert_eq!(fs::read_to_string(path).unwrap(), "later");
+        }
+        false => eprintln!("SKIPPED: this kernel knows no EXT4_IOC_CHECKPOINT"),
+    }
+    let other = in_memory();
+    let other = xfs(other.path(), 300);
+    let folder = File::open(other.path()).unwrap();
+    assert!(!freeze::checkpoint(&folder).unwrap(), "xfs has none");
+    freeze::settle(&folder).unwrap();
+    fs::write(other.path().join("it thaws"), "").unwrap();
 }
 
 #[test]

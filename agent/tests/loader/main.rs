@@ -4,9 +4,12 @@
 
 #[path = "../support/mounts.rs"]
 mod mounts;
+#[path = "../support/programs.rs"]
+mod programs;
 
 mod bls;
 #[cfg(feature = "crash-points")]
 mod cuts;
 mod disk;
 mod grub;
+mod pool;
