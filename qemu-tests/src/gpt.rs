@@ -11,6 +11,8 @@ use crate::image::run;
 const SECTOR: u64 = 512;
 /// Partitions begin at multiples of this many bytes; as much stays free at the end for the table's copy.
 const ALIGN: u64 = 1 << 20;
+/// The sector at which the first partition begins.
+pub const FIRST_SECTOR: u64 = ALIGN / SECTOR;
 /// The largest piece that is copied, or left out where it is empty.
 const PIECE: usize = 1 << 16;
 
@@ -18,7 +20,7 @@ const PIECE: usize = 1 << 16;
 pub struct Partition {
     /// The name, which udev makes a link of.
     pub name: &'static str,
-    /// `U` for a system partition of UEFI, `L` for Linux.
+    /// `U` for a system partition of UEFI, `L` for Linux, or a type's UUID.
     pub kind: &'static str,
     /// What is in it.
     pub image: PathBuf,

@@ -1,5 +1,6 @@
 //! The bench that boots real disks: a tree becomes a disk, a machine boots it, a console asks it questions.
 
+pub mod bios;
 pub mod certificates;
 pub mod console;
 pub mod facts;

@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use qemu_tests::bios;
 use qemu_tests::facts::Facts;
 use qemu_tests::gpt::{self, Partition};
 use qemu_tests::image::{is_clean, replace_file, run};
@@ -11,11 +12,11 @@ use qemu_tests::machine::Machine;
 use qemu_tests::site::Site;
 use qemu_tests::uefi::{self, partition};
 
-const FSTAB: &str =
-    "PARTLABEL=root / ext4 errors=remount-ro 0 1\nPARTLABEL=esp /boot/efi vfat umask=0077 0 1\n";
+const ROOT: &str = "PARTLABEL=root / ext4 errors=remount-ro 0 1\n";
+const ESP: &str = "PARTLABEL=esp /boot/efi vfat umask=0077 0 1\n";
 
 /// What Debian has GRUB's own image do.
-const ON_ESP: &str = "search --no-floppy --label root --set=root\nset prefix=($root)/boot/grub\nconfigfile $prefix/grub.cfg\n";
+const TO_ROOT: &str = "search --no-floppy --label root --set=root\nset prefix=($root)/boot/grub\nconfigfile $prefix/grub.cfg\n";
 /// As `/etc/grub.d/41_custom` has it, GRUB 2.12.
 const CUSTOM: &str = "if [ -f  ${config_directory}/custom.cfg ]; then
   source ${config_directory}/custom.cfg
@@ -25,17 +26,24 @@ fi
 ";
 /// An administrator's.
 const MEMTEST: &str = "menuentry 'Memory test' { linux /boot/memtest }\n";
+/// A password, which is asked for what is not for everybody.
+const PASSWORD: &str = "set superusers=\"root\"\npassword root secret\n";
+
+/// What lists an initramfs finds nothing in it, or fails.
+const IN_NEED_OF_THE_AGENT: &str = "for program in true false; do mount --bind /usr/bin/$program /usr/bin/lsinitramfs; \
+    /run/initramfs/reclone loader; umount /usr/bin/lsinitramfs; done";
 
 fn words(url: &str) -> String {
     format!("{} reclone.timeout=600", uefi::words(url))
 }
 
-/// A machine that boots from this disk until its checks are done.
-fn boot(site: &Site, look: impl FnOnce(&mut Machine, &Facts)) {
-    let mut machine = site.machine("clone.img").by_firmware().start().unwrap();
-    let facts = Facts::once_up(&mut machine).unwrap();
-    look(&mut machine, &facts);
-    facts.power_off_assembled(machine).unwrap();
+/// A clone whose model gets another kernel.
+struct Clone<'a> {
+    kernels: &'a TwoKernels,
+    partitions: Vec<Partition>,
+    is_bios: bool,
+    /// A command that shows what names the kernels.
+    seen: &'a str,
 }
 
 /// What the machine says about its kernel.
@@ -55,74 +63,112 @@ fn kernel(machine: &mut Machine) -> Kernel {
     }
 }
 
-/// `seen` is a command that shows what names the kernels; gives what it says in the end.
-fn goes_straight_there(kernels: &TwoKernels, partitions: &[Partition], seen: &str) -> String {
-    let TwoKernels { site, old, .. } = kernels;
-    gpt::assemble(&site.path("clone.img"), partitions).unwrap();
-    boot(site, |machine, facts| {
-        facts.assert_runs(1);
-        let it = kernel(machine);
-        assert_eq!(&it.release, old);
-        assert_eq!(
-            it.loader["current"],
-            serde_json::Value::Null,
-            "nobody asked for it"
-        );
-    });
+impl Clone<'_> {
+    fn site(&self) -> &Site {
+        &self.kernels.site
+    }
 
-    let new = kernels.upgrade();
-    assert_eq!(site.publish().unwrap(), 2);
-    let mut named = String::new();
-    boot(site, |machine, facts| {
-        facts.assert_runs(2);
-        let it = kernel(machine);
-        let journal = machine
-            .report("journalctl -u reclone-good --no-pager; df -h /run/reclone/disk")
-            .unwrap();
-        assert_eq!(it.release, new);
-        assert!(
-            it.words.contains(&format!(" reclone.kernel={new}")),
-            "{}",
-            it.words
-        );
-        assert_eq!(it.loader["outcome"], "stands", "{journal}");
-        named = machine.report(seen).unwrap();
-    });
-    println!("{named}");
+    fn start(&self) -> Machine {
+        let launch = self.site().machine("clone.img");
+        let launch = match self.is_bios {
+            true => launch.by_bios(),
+            false => launch.by_firmware(),
+        };
+        launch.start().unwrap()
+    }
 
-    boot(site, |machine, facts| {
-        facts.assert_runs(2);
+    /// A machine that boots from the disk, and has told its boot loader what there is to tell, until its checks are done.
+    fn boot<T>(&self, generation: u64, look: impl FnOnce(&mut Machine, &Facts) -> T) -> T {
+        let mut machine = self.start();
+        let facts = Facts::once_up(&mut machine).unwrap();
+        facts.assert_runs(generation);
+        let unit = "while systemctl is-active -q reclone-loader; do sleep 1; done\n\
+            journalctl -u reclone-good -u reclone-loader --no-pager";
+        println!("{}", machine.report(unit).unwrap());
+        let looked = look(&mut machine, &facts);
+        facts.power_off_assembled(machine).unwrap();
+        looked
+    }
+
+    /// The model gets its new kernel, and the clone has it started by its boot loader. Gives the new kernel, and what is seen then.
+    fn follows(&self) -> (String, String) {
+        gpt::assemble(&self.site().path("clone.img"), &self.partitions).unwrap();
+        if self.is_bios {
+            bios::write_boot_code(&self.site().path("clone.img")).unwrap();
+        }
+        self.boot(1, |machine, _| {
+            let it = kernel(machine);
+            assert_eq!(it.release, self.kernels.old);
+            let null = serde_json::Value::Null;
+            assert_eq!(it.loader["current"], null, "nobody asked for it");
+            // That one was not seen to come up; it would be put, as its initramfs has the agent.
+            assert_eq!(it.loader["outcome"], "would-put");
+            let said = machine.report(IN_NEED_OF_THE_AGENT).unwrap();
+            let wanted = [
+                "has no reclone: install it on the model",
+                "can not be looked into",
+            ];
+            let refused =
+                wanted.map(|what| said.contains(&format!("{} in generation 1 {what}", it.release)));
+            assert_eq!(refused, [true; 2], "{said}");
+        });
+        let new = self.kernels.upgrade();
+        assert_eq!(self.site().publish().unwrap(), 2);
+        let named = self.boot(2, |machine, _| {
+            self.assert_started_after_another(machine, &new);
+            machine.report(self.seen).unwrap()
+        });
+        println!("{named}");
+        (new, named)
+    }
+
+    fn assert_started_after_another(&self, machine: &mut Machine, new: &str) {
         let it = kernel(machine);
         assert_eq!(it.release, new);
-        assert!(!it.words.contains("reclone.kernel="), "{}", it.words);
-        assert!(!facts.log().contains("starting its own"), "{}", facts.log());
-        // The network card's driver is a module, and one more is to be had.
-        assert!(
-            facts.log().contains("the network is up on"),
-            "{}",
-            facts.log()
-        );
-        assert_eq!(
-            machine.report("modprobe dummy && echo loaded").unwrap(),
-            "loaded\n"
-        );
+        let word = format!(" reclone.kernel={new}");
+        assert!(it.words.contains(&word), "{}", it.words);
         assert_eq!(it.loader["outcome"], "stands");
-        assert_eq!(it.loader["runs"], true);
-        assert_eq!(machine.report(seen).unwrap(), named, "nothing was written");
-    });
-    let image = site.path("partition.img");
-    gpt::extract(&site.path("clone.img"), partitions, 1, &image).unwrap();
-    assert!(is_clean(&image).unwrap());
-    named
+    }
+
+    fn goes_straight_there(&self, new: &str, named: &str) {
+        self.boot(2, |machine, facts| {
+            let it = kernel(machine);
+            assert_eq!(it.release, new);
+            assert!(!it.words.contains("reclone.kernel="), "{}", it.words);
+            let log = facts.log();
+            assert!(!log.contains("starting its own"), "{log}");
+            // The network card's driver is a module, and one more is to be had.
+            assert!(log.contains("the network is up on"), "{log}");
+            let loaded = machine.report("modprobe dummy && echo loaded").unwrap();
+            assert_eq!(loaded, "loaded\n");
+            assert_eq!(it.loader["outcome"], "stands");
+            assert_eq!(it.loader["runs"], true);
+            let seen = machine.report(self.seen).unwrap();
+            assert_eq!(seen, named, "nothing was written");
+        });
+        let (site, last) = (self.site(), self.partitions.len() - 1);
+        let image = site.path("partition.img");
+        gpt::extract(&site.path("clone.img"), &self.partitions, last, &image).unwrap();
+        assert!(is_clean(&image).unwrap());
+    }
 }
 
-/// The system partition of this image, and the root partition.
-fn partitions(site: &Site) -> [Partition; 2] {
-    [
-        partition(site, "esp", "U", "esp.img"),
-        partition(site, "root", "L", "plain.img"),
-    ]
+/// Has the root partition's GRUB start the clone's kernel, with these lines before its entry and these options of it.
+fn configure_grub(site: &Site, old: &str, url: &str, before: &str, options: &str) {
+    let plain = site.path("plain.img");
+    run(Command::new("e2label").arg(&plain).arg("root")).unwrap();
+    let own = format!(
+        "set timeout=0\nset default=\"0\"\n{before}menuentry 'Debian' {options} {{\n  linux /boot/vmlinuz-{old} {}\n  initrd /boot/initrd.img-{old}\n}}\n{CUSTOM}",
+        words(url)
+    );
+    let mkdir = ["-w", "-R", "mkdir /boot/grub"];
+    run(Command::new("debugfs").args(mkdir).arg(&plain)).unwrap();
+    replace_file(&plain, "/boot/grub/grub.cfg", &own).unwrap();
+    replace_file(&plain, "/boot/grub/custom.cfg", MEMTEST).unwrap();
 }
+
+const SEEN_OF_GRUB: &str =
+    "cd /run/reclone/disk/boot/grub; stat -c %y custom.cfg; cat custom.cfg; find reclone";
 
 #[test]
 #[ignore = "takes minutes: make test-all"]
@@ -130,41 +176,91 @@ fn grub_starts_the_kernel_of_a_generation_that_proved_itself() {
     if !Machine::available() {
         return;
     }
-    let kernels = TwoKernels::prepare("loader-grub", Some(FSTAB));
+    let kernels = TwoKernels::prepare("loader-grub", Some(&format!("{ROOT}{ESP}")));
     let TwoKernels { site, old, .. } = &kernels;
     assert_eq!(site.publish().unwrap(), 1);
     let server = site.serve(&site.store()).unwrap();
-    let plain = site.path("plain.img");
-    run(Command::new("e2label").arg(&plain).arg("root")).unwrap();
-    let own = format!(
-        "set timeout=0\nset default=\"0\"\nmenuentry 'Debian' {{\n  linux /boot/vmlinuz-{old} {}\n  initrd /boot/initrd.img-{old}\n}}\n{CUSTOM}",
-        words(server.url())
-    );
-    run(Command::new("debugfs")
-        .args(["-w", "-R", "mkdir /boot/grub"])
-        .arg(&plain))
-    .unwrap();
-    replace_file(&plain, "/boot/grub/grub.cfg", &own).unwrap();
-    replace_file(&plain, "/boot/grub/custom.cfg", MEMTEST).unwrap();
-    uefi::grub(site, ON_ESP).unwrap();
-    let seen =
-        "cd /run/reclone/disk/boot/grub; stat -c %y custom.cfg; cat custom.cfg; find reclone";
-    let named = goes_straight_there(&kernels, &partitions(site), seen);
+    configure_grub(site, old, server.url(), "", "");
+    uefi::grub(site, TO_ROOT).unwrap();
+    let clone = Clone {
+        kernels: &kernels,
+        partitions: vec![
+            partition(site, "esp", "U", "esp.img"),
+            partition(site, "root", "L", "plain.img"),
+        ],
+        is_bios: false,
+        seen: SEEN_OF_GRUB,
+    };
+    let (new, named) = clone.follows();
     assert!(named.contains(&format!("\n{MEMTEST}")), "{named}");
+    clone.goes_straight_there(&new, &named);
 }
 
 #[test]
 #[ignore = "takes minutes: make test-all"]
-fn systemd_boot_starts_the_kernel_of_a_generation_that_proved_itself() {
+fn grub_started_by_bios_does_the_same_and_asks_for_no_password_that_it_did_not_ask_for() {
     if !Machine::available() {
         return;
     }
-    let kernels = TwoKernels::prepare("loader-bls", Some(FSTAB));
+    let kernels = TwoKernels::prepare("loader-bios", Some(ROOT));
+    let TwoKernels { site, old, .. } = &kernels;
+    assert_eq!(site.publish().unwrap(), 1);
+    let server = site.serve(&site.store()).unwrap();
+    configure_grub(site, old, server.url(), PASSWORD, "--unrestricted");
+    let clone = Clone {
+        kernels: &kernels,
+        partitions: vec![
+            bios::grub(site, TO_ROOT).unwrap(),
+            partition(site, "root", "L", "plain.img"),
+        ],
+        is_bios: true,
+        seen: SEEN_OF_GRUB,
+    };
+    let (new, named) = clone.follows();
+    clone.goes_straight_there(&new, &named);
+}
+
+#[test]
+#[ignore = "takes minutes: make test-all"]
+fn systemd_boot_starts_the_kernel_of_a_generation_that_proved_itself_and_leaves_one_that_fails() {
+    if !Machine::available() {
+        return;
+    }
+    let kernels = TwoKernels::prepare("loader-bls", Some(&format!("{ROOT}{ESP}")));
     let site = &kernels.site;
     assert_eq!(site.publish().unwrap(), 1);
     let server = site.serve(&site.store()).unwrap();
     uefi::systemd_boot(site, &words(server.url()), 320).unwrap();
-    let seen = "cd /boot/efi; stat -c %y loader/entries/*; cat loader/entries/*; find reclone";
-    let named = goes_straight_there(&kernels, &partitions(site), seen);
+    let clone = Clone {
+        kernels: &kernels,
+        partitions: vec![
+            partition(site, "esp", "U", "esp.img"),
+            partition(site, "root", "L", "plain.img"),
+        ],
+        is_bios: false,
+        seen: "cd /boot/efi; stat -c %y loader/entries/*; cat loader/entries/*; find reclone",
+    };
+    let (new, named) = clone.follows();
     assert!(named.contains("title Debian\n"), "{named}");
+    // Three times the plug is pulled before the end.
+    for _ in 0..3 {
+        let mut machine = clone.start();
+        let said = machine.console.expect("reclone: asking http").unwrap();
+        assert!(!said.contains("starting its own"), "{said}");
+    }
+    let entries = |machine: &mut Machine| machine.report("ls /boot/efi/loader/entries").unwrap();
+    clone.boot(2, |machine, _| {
+        let left = "debian.conf\nreclone-current+0-3.conf\n";
+        assert_eq!(entries(machine), left);
+        let by_hand = machine.report("/run/initramfs/reclone loader").unwrap();
+        let starts = format!("systemd-boot starts from now on {new}, the kernel that runs\n");
+        assert_eq!(by_hand, starts);
+        assert_eq!(entries(machine), "debian.conf\nreclone-current+3.conf\n");
+        clone.assert_started_after_another(machine, &new);
+    });
+    let named = clone.boot(2, |machine, _| {
+        assert_eq!(entries(machine), "debian.conf\nreclone-current.conf\n");
+        machine.report(clone.seen).unwrap()
+    });
+    clone.goes_straight_there(&new, &named);
 }
