@@ -27,6 +27,22 @@ const STAT_CACHE: &str = ".reclone-model/stat-cache";
 const UNKNOWN_SERIALS: u64 = 1 << 20;
 const PUBLIC_FOLDER: u32 = 0o755;
 const OWN_FOLDER: u32 = 0o700;
+/// The folders of a store, each behind those above it.
+const FOLDERS: [(&str, u32); 4] = [
+    ("packs", PUBLIC_FOLDER),
+    ("heads", PUBLIC_FOLDER),
+    (OWN, OWN_FOLDER),
+    (TEMP, OWN_FOLDER),
+];
+/// All that is in a folder before there is a record, which comes last: nothing, or what a run left that was cut short. A fresh file system
+/// has its lost+found.
+const BEFORE_THE_RECORD: [(&str, &[&str]); 5] = [
+    ("", &["lost+found", "packs", "heads", OWN]),
+    ("packs", &[]),
+    ("heads", &[]),
+    (OWN, &["temp"]),
+    (TEMP, &["store"]),
+];
 
 /// What a store remembers about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +61,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes a store in a new or empty folder. Everything is synced.
+    /// Makes a store in a new or empty folder, or in one where that was begun. Everything is synced.
     pub fn create(root: &Path, record: Record) -> Result<Self> {
         fs::create_dir_all(root).context("create", root)?;
         Self::check_is_free(root)?;
@@ -53,17 +69,12 @@ impl Store {
             root: root.to_owned(),
             record,
         };
-        for (name, mode) in [
-            ("packs", PUBLIC_FOLDER),
-            ("heads", PUBLIC_FOLDER),
-            (OWN, OWN_FOLDER),
-            (TEMP, OWN_FOLDER),
-        ] {
+        for (name, mode) in FOLDERS {
             let path = root.join(name);
-            DirBuilder::new()
-                .mode(mode)
-                .create(&path)
-                .context("create", &path)?;
+            match DirBuilder::new().mode(mode).create(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made.context("create", &path)?,
+            }
             set_mode(&path, mode)?;
         }
         set_mode(root, PUBLIC_FOLDER)?;
@@ -72,19 +83,25 @@ impl Store {
         Ok(store)
     }
 
-    /// Whether a store can be made at `root`: the folder is empty, or not there yet.
+    /// Whether a store can be made at `root`: the folder is not there yet, it is empty, or it has what was made by a run that did not come
+    /// to its end.
     pub fn check_is_free(root: &Path) -> Result<()> {
-        let mut old = match fs::read_dir(root) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            old => old.context("read", root)?,
-        };
-        // A fresh file system has its lost+found.
-        match old.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "lost+found")) {
-            true => Ok(()),
-            false => Err(Error::Occupied {
-                path: root.to_owned(),
-            }),
+        for (name, may_have) in BEFORE_THE_RECORD {
+            let folder = root.join(name);
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries.context("read", &folder)?,
+            };
+            for entry in entries {
+                let found = entry.context("read", &folder)?.file_name();
+                if !may_have.iter().any(|name| found == *name) {
+                    return Err(Error::Occupied {
+                        path: root.to_owned(),
+                    });
+                }
+            }
         }
+        Ok(())
     }
 
     /// Opens the store at `root`.

@@ -1,4 +1,4 @@
-//! A publish that does not come to its end: killed at any write, out of disk space, or met by another one. Whatever
+//! A store whose making, and a publish that does not come to its end: killed at any write, out of disk space, or met by another one. Whatever
 //! happens, `head` names a whole generation, and the next publish works.
 #![allow(clippy::unwrap_used)]
 
@@ -8,10 +8,56 @@ use std::fs;
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use support::{Model, Mounted, Ran, names, noise};
+use support::{Model, Mounted, PROGRAM, Ran, names, noise, run};
 
 /// The calls that can leave something behind, and none that reading needs.
 const CALLS: [&str; 5] = ["rename", "fsync", "ftruncate", "pwrite64", "fchmod"];
+
+#[test]
+fn a_store_whose_making_was_cut_short_is_made_by_the_next_run() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        eprintln!("SKIPPED: no strace");
+        return;
+    }
+    let mut killed = 0;
+    for call in [
+        "mkdir", "chmod", "openat", "write", "fchmod", "fsync", "rename",
+    ] {
+        for count in 1.. {
+            let model = Model::without_store();
+            let init = ["init", &model.store_text(), "--key", &model.key_text()];
+            let ran = killed_at(Command::new(PROGRAM).args(init), call, count);
+            let done = ran.code == Some(0);
+            let whole = model.store().join(".reclone-model/store").exists();
+            assert!(whole || !done);
+            // What is whole is refused as ever.
+            run(&init).expect(i32::from(whole));
+            model.write("file", "x");
+            assert_eq!(model.publish(&[]).generation(), 1, "{call} {count}");
+            model.verify().expect(0);
+            if done {
+                break;
+            }
+            killed += 1;
+        }
+    }
+    assert!(killed >= 20, "only {killed} points were tried");
+}
+
+#[test]
+fn a_folder_with_anything_of_its_own_is_no_store_that_was_begun() {
+    for file in ["mine", "packs/mine", "heads/1", ".reclone-model/lock"] {
+        let model = Model::without_store();
+        for folder in ["packs", "heads", ".reclone-model/temp"] {
+            fs::create_dir_all(model.store().join(folder)).unwrap();
+        }
+        fs::write(model.store().join(file), "").unwrap();
+        run(&["init", &model.store_text(), "--key", &model.key_text()])
+            .expect(1)
+            .says("is not empty; a new store needs a new or an empty folder");
+        assert!(model.store().join(file).exists());
+    }
+}
 
 #[test]
 fn a_publish_killed_at_any_write_leaves_a_whole_generation() {
@@ -29,7 +75,8 @@ fn a_publish_killed_at_any_write_leaves_a_whole_generation() {
         for count in 1.. {
             model.write(&format!("{call}-{count}"), noise(count, 2000));
             model.write("large", vec![killed as u8; 5 << 20]);
-            let ran = killed_at(&model, call, count);
+            let publishing = model.publishing(&["--effort", "low"]);
+            let ran = killed_at(&publishing, call, count);
             model.verify().expect(0);
             let now = model.head().generation;
             assert!(
@@ -52,15 +99,12 @@ fn a_publish_killed_at_any_write_leaves_a_whole_generation() {
     assert!(killed >= 12, "only {killed} points were tried");
 }
 
-/// Runs a publish that is killed when it enters a system call for the `count`th time.
-fn killed_at(model: &Model, call: &str, count: u64) -> Ran {
-    let publishing = model.publishing(&["--effort", "low"]);
+/// Runs a command that is killed when it enters a system call for the `count`th time.
+fn killed_at(command: &Command, call: &str, count: u64) -> Ran {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-o", "/dev/null", "-e", &format!("trace={call}")]);
     strace.args(["-e", &format!("inject={call}:signal=SIGKILL:when={count}")]);
-    strace
-        .arg(publishing.get_program())
-        .args(publishing.get_args());
+    strace.arg(command.get_program()).args(command.get_args());
     strace.output().unwrap().into()
 }
 
