@@ -64,6 +64,7 @@ complete -c reclone-model -n '__reclone_model_at prune' -l keep -x -d 'how many 
 complete -c reclone-model -n '__reclone_model_at prune' -l dry-run -d 'say what would be removed, and remove nothing'
 complete -c reclone-model -n '__reclone_model_at export' -l to -x -a '(__fish_complete_directories)' -d 'folder to copy to'
 complete -c reclone-model -n '__reclone_model_at export' -l generations -x -d 'how many of the newest generations to copy'
+complete -c reclone-model -n '__reclone_model_at export' -l verify -d 'read what was copied before, too, and copy anew what has rotted'
 complete -c reclone-model -n '__reclone_model_at netboot' -l disk -r -F -d 'disk of the machines'
 complete -c reclone-model -n '__reclone_model_at netboot' -l kernel -x -d 'release of the kernel'
 complete -c reclone-model -n '__reclone_model_at serve' -l listen -x -d 'address and port'

@@ -301,6 +301,9 @@ pub struct Export {
     /// how many of the newest generations to copy (default: 1)
     #[argh(option, default = "1", arg_name = "N")]
     pub generations: usize,
+    /// read what was copied before, too, and copy anew what has rotted
+    #[argh(switch)]
+    pub verify: bool,
 }
 
 /// Make kernel, initramfs and an iPXE script that turn a bare machine into a clone when it boots over the network. Prints the lines for

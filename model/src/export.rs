@@ -28,6 +28,8 @@ pub struct ExportOptions {
     pub to: PathBuf,
     /// How many of the newest generations.
     pub generations: usize,
+    /// Whether what was copied before is read, too, and copied anew where it has rotted.
+    pub verify: bool,
 }
 
 /// Packs by their names, with their sizes in bytes.
@@ -41,11 +43,15 @@ pub fn export(store: &Store, options: &ExportOptions) -> Result<()> {
         store: store.root().to_owned(),
     })?;
     let target = Target::open(&options.to, store.record())?;
-    let old = target.check_is_older(newest)?;
+    let old_heads = target.check_is_older(newest)?;
+    let old = packs_of(old_heads.iter());
     let needed = packs_of(heads.iter().map(|(_, head)| head));
     // What an export that was cut short left, and no head names.
     let mut removed =
         target.remove_packs(|pack| !needed.contains_key(pack) && !old.contains_key(pack))?;
+    if options.verify {
+        target.remove_rotten(&old_heads, &old)?;
+    }
     let missing = target.missing(&needed);
     target.check_room(&missing)?;
     let progress = Progress::start("copying", Unit::Bytes, missing.values().sum());
@@ -56,7 +62,8 @@ pub fn export(store: &Store, options: &ExportOptions) -> Result<()> {
     let unchecked = needed
         .keys()
         .filter(|pack| !old.contains_key(pack) || missing.contains_key(pack));
-    target.check(&heads, &unchecked.copied().collect())?;
+    let heads_alone: Vec<Head> = heads.iter().map(|(_, head)| head.clone()).collect();
+    target.check(&heads_alone, &unchecked.copied().collect())?;
     for (signed, head) in &heads {
         target.write(&format!("heads/{}", head.generation), signed)?;
     }
@@ -141,8 +148,8 @@ impl Target {
         self.copy.root()
     }
 
-    /// The packs that the copy's heads name, none where it is new. It must be an earlier copy of the same store.
-    fn check_is_older(&self, newest: &Head) -> Result<Packs> {
+    /// The copy's heads, none where it is new. It must be an earlier copy of the same store.
+    fn check_is_older(&self, newest: &Head) -> Result<Vec<Head>> {
         let path = self.root().join("head");
         let refuse = |reason: String| {
             Err(Error::Foreign {
@@ -151,7 +158,7 @@ impl Target {
             })
         };
         let old = match self.copy.head() {
-            Ok(None) => return Ok(Packs::new()),
+            Ok(None) => return Ok(Vec::new()),
             Ok(Some(old)) => old,
             Err(Error::Damaged { source, .. }) => return refuse(source.to_string()),
             Err(error) => return Err(error),
@@ -170,7 +177,7 @@ impl Target {
             // One that can not be read names nothing: what it needed is copied again.
             heads.extend(self.copy.head_of(generation).ok().flatten());
         }
-        Ok(packs_of(heads.iter()))
+        Ok(heads)
     }
 
     /// Those that are not there with their size.
@@ -247,18 +254,39 @@ impl Target {
         sync_folder(folder)
     }
 
+    /// Reads what these heads of the copy name, and removes what is not any more what was copied.
+    fn remove_rotten(&self, heads: &[Head], packs: &Packs) -> Result<()> {
+        for pack in packs.keys() {
+            // What this machine wrote or read not long ago is to come from the disk, too.
+            if let Ok(file) = File::open(self.copy.pack_path(pack)) {
+                let _ = fadvise(&file, 0, None, Advice::DontNeed);
+            }
+        }
+        let problems = verify_packs(&self.copy, heads, &packs.keys().copied().collect());
+        for problem in &problems {
+            log::warn!("{problem}");
+        }
+        match self.remove_packs(|pack| self.is_named(pack, &problems))? {
+            0 => Ok(()),
+            count => {
+                log::warn!("{count} packs have rotted: what is needed of them is copied anew");
+                Ok(())
+            }
+        }
+    }
+
+    fn is_named(&self, pack: &PackId, problems: &[String]) -> bool {
+        let path = self.copy.pack_path(pack).display().to_string();
+        problems.iter().any(|problem| problem.contains(&path))
+    }
+
     /// Reads back the packs that nobody has checked here yet; those that are damaged are removed.
-    fn check(&self, heads: &[(Vec<u8>, Head)], unchecked: &HashSet<PackId>) -> Result<()> {
-        let heads: Vec<Head> = heads.iter().map(|(_, head)| head.clone()).collect();
-        let problems = verify_packs(&self.copy, &heads, unchecked);
+    fn check(&self, heads: &[Head], unchecked: &HashSet<PackId>) -> Result<()> {
+        let problems = verify_packs(&self.copy, heads, unchecked);
         if problems.is_empty() {
             return Ok(());
         }
-        let is_named = |pack: &PackId| {
-            let path = self.copy.pack_path(pack).display().to_string();
-            problems.iter().any(|problem| problem.contains(&path))
-        };
-        self.remove_packs(|pack| unchecked.contains(pack) || is_named(pack))?;
+        self.remove_packs(|pack| unchecked.contains(pack) || self.is_named(pack, &problems))?;
         Err(Error::BadCopy {
             path: self.root().to_owned(),
             problems,

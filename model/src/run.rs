@@ -71,6 +71,7 @@ pub fn run(arguments: Arguments) -> Result<Verdict> {
             let options = ExportOptions {
                 to: arguments.to,
                 generations: arguments.generations,
+                verify: arguments.verify,
             };
             export(&Store::open(&arguments.store)?, &options)?;
         }

@@ -179,6 +179,52 @@ fn what_is_damaged_on_its_way_does_not_become_a_copy() {
 }
 
 #[test]
+fn what_has_rotted_on_the_stick_is_noticed_when_asked_for_and_copied_anew() {
+    let model = model(3);
+    let copy = model.path("copy");
+    export(&model, &["--generations", "2"]).expect(0);
+    let whole = content(&copy);
+    let rot = |at: &str| {
+        for (path, (_, good)) in &whole {
+            if path.starts_with(copy.join(at)) {
+                let mut bad = good.clone();
+                let middle = bad.len() / 2;
+                bad[middle] ^= 1;
+                fs::write(path, bad).unwrap();
+            }
+        }
+    };
+    let packs = names(&copy.join("packs"));
+    for pack in &packs {
+        rot(&format!("packs/{pack}"));
+        // It costs a whole read of a slow stick.
+        export(&model, &["--generations", "2"])
+            .expect(0)
+            .says("copied 0 packs");
+        assert_ne!(problems(&model, &copy), [""; 0], "{pack}");
+        export(&model, &["--generations", "2", "--verify"])
+            .expect(0)
+            .says(&format!("copy/packs/{pack}"))
+            .says("1 packs have rotted: what is needed of them is copied anew")
+            .says("copied 1 packs");
+        assert_eq!(problems(&model, &copy), [""; 0], "{pack}");
+    }
+    // All at once, a head too, and something new to come; what only an older generation needs is not asked after.
+    rot("packs");
+    rot("heads");
+    model.write("file-4", noise(4, 200_000));
+    model.publish(&["--effort", "low"]).expect(0);
+    export(&model, &["--verify"]).expect(0);
+    assert_eq!(names(&copy.join("heads")), ["4"]);
+    assert_eq!(problems(&model, &copy), [""; 0]);
+    let before = content(&copy);
+    export(&model, &["--verify"])
+        .expect(0)
+        .says("copied 0 packs");
+    assert_eq!(content(&copy), before);
+}
+
+#[test]
 fn an_export_killed_at_any_write_leaves_a_whole_copy() {
     if Command::new("strace").arg("-V").output().is_err() {
         eprintln!("SKIPPED: no strace");
