@@ -104,7 +104,8 @@ pub fn write_trial(run: &Path, time: Duration) -> Result<()> {
 /// systemd-boot, which names the initramfs and may count.
 pub fn is_news_to_loader(config: &Config, command_line: &str) -> bool {
     match &config.kernel {
-        Some(_) => config.boot_loader,
+        // A start over the network leaves the disk's as it is.
+        Some(_) => config.boot_loader && config.install.is_none(),
         None => command_line.contains("initrd=\\reclone\\"),
     }
 }

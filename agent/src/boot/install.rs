@@ -3,9 +3,9 @@
 //!
 //! What is called once is not to be inlined: in the largest functions of the program it costs 13 KB of the initramfs.
 
-mod entry;
 mod mark;
 mod target;
+mod words;
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use ::log::{info, warn};
 
-use super::kernel::{newest, write_with_configuration};
+use super::kernel::newest;
 use super::log::BootLog;
 use super::offline::signed_head;
 use super::{Places, make_private_dir, partition};
@@ -26,12 +26,12 @@ use crate::config::{self, Config};
 use crate::error::{Error, Result};
 use crate::follow::Follow;
 use crate::keep::identity::random_id;
+use crate::loader::{Asked, Kernel, Loader};
 use crate::network;
 use crate::state::State;
 use crate::sync::mib;
 use crate::sys::mount::in_initramfs;
 
-use entry::Entry;
 use mark::{Found, Stage};
 use target::Target;
 
@@ -238,20 +238,19 @@ pub fn finish(places: &Places, plain: &Path) {
     let (disk, uuid) = text.trim_end().split_once('\n').unwrap_or_default();
     let disk = Path::new(disk);
     let done = keep_words(places)
-        .and_then(|()| fill_boot(places, &plain.join("boot"), uuid))
-        .and_then(|boot| {
-            let esp = esp(uuid);
-            run(
-                BOOT_LOADER,
-                &[
-                    places.root.as_ref(),
-                    boot.as_ref(),
-                    disk.as_ref(),
-                    esp.as_ref(),
-                ],
-            )
+        .and_then(|()| kernel(places, uuid))
+        .and_then(|kernel| {
+            let (boot, esp) = (plain.join("boot"), esp(uuid));
+            let words = [
+                places.root.as_ref(),
+                boot.as_ref(),
+                disk.as_ref(),
+                esp.as_ref(),
+            ];
+            run(BOOT_LOADER, &words)?;
+            Loader::find(plain)?.put(&kernel, Asked::ByHand, false)
         })
-        .and_then(|()| set_stage(disk, Stage::Done, uuid));
+        .and_then(|_| set_stage(disk, Stage::Done, uuid));
     match done {
         Ok(()) => info!("{} starts by itself from now on", disk.display()),
         Err(error) => warn!(
@@ -261,31 +260,19 @@ pub fn finish(places: &Places, plain: &Path) {
     }
 }
 
-/// Copies kernel and initramfs, the latter with this machine's configuration behind it, to the disk's `/boot`, and writes their entries.
+/// What the disk is to start: the generation's newest kernel, with this machine's configuration.
 #[inline(never)]
-fn fill_boot(places: &Places, boot: &Path, uuid: &str) -> Result<PathBuf> {
-    let from = places.root.join("boot");
+fn kernel(places: &Places, uuid: &str) -> Result<Kernel> {
     let release = newest(&places.root).ok_or_else(|| {
         Error::Usage("the generation has no kernel with an initramfs in /boot".into())
     })?;
-    let all = || -> io::Result<()> {
-        let (kernel, initramfs) = (
-            format!("vmlinuz-{release}"),
-            format!("initrd.img-{release}"),
-        );
-        fs::copy(from.join(&kernel), boot.join(kernel))?;
-        let mut options = OpenOptions::new();
-        let options = options.create(true).truncate(true).write(true).mode(0o600);
-        let mut whole = options.open(boot.join(&initramfs))?;
-        let folder = places.config.parent().unwrap_or(boot);
-        let mut initramfs = File::open(from.join(initramfs))?;
-        write_with_configuration(&mut initramfs, folder, folder, &mut whole)?;
-        let entry = Entry::new(&release, uuid, &places.command_line());
-        fs::write(boot.join("grub/grub.cfg"), entry.grub())?;
-        fs::write(boot.join("reclone.conf"), entry.loader())
+    let folder = places.config.parent().unwrap_or(&places.root);
+    let words = words::of_the_disk(uuid, &places.command_line());
+    let open = |name: &str| {
+        let path = places.root.join(format!("boot/{name}-{release}"));
+        File::open(&path).map_err(Error::system("can not open", &path))
     };
-    all().map_err(Error::system("can not fill", boot))?;
-    Ok(boot.into())
+    Kernel::new([open("vmlinuz")?, open("initrd.img")?], &release, folder, words)
 }
 
 /// Makes the words of the kernel command line a part of the configuration, which goes into the initramfs on the disk.

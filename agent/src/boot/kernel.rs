@@ -134,20 +134,8 @@ fn load_from(root: &Path, release: &str, places: &Places) -> Result<()> {
 /// An initramfs in memory, with the files of a folder behind it, which will be in the folder `place`. The same files make the same bytes.
 pub fn with_configuration(initramfs: &mut File, folder: &Path, place: &Path) -> io::Result<File> {
     let mut whole = File::from(memfd_create(c"initramfs", MemfdFlags::CLOEXEC)?);
-    write_with_configuration(initramfs, folder, place, &mut whole)?;
-    whole.rewind()?;
-    Ok(whole)
-}
-
-/// Writes such an initramfs.
-pub fn write_with_configuration(
-    initramfs: &mut File,
-    folder: &Path,
-    place: &Path,
-    whole: &mut File,
-) -> io::Result<()> {
-    let length = io::copy(initramfs, whole)?;
-    let mut archive = Archive::new(whole, length)?;
+    let length = io::copy(initramfs, &mut whole)?;
+    let mut archive = Archive::new(&mut whole, length)?;
     let name = |path: &Path| {
         let text = path
             .to_str()
@@ -166,7 +154,9 @@ pub fn write_with_configuration(
         let file_name = path.file_name().unwrap_or_default();
         archive.file(&name(&place.join(file_name))?, &fs::read(&path)?)?;
     }
-    archive.finish()
+    archive.finish()?;
+    whole.rewind()?;
+    Ok(whole)
 }
 
 /// The newest release of which a system has kernel, initramfs and modules.

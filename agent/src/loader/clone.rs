@@ -24,6 +24,7 @@ struct Boot {
     line: String,
     /// The release of the kernel that reclone started in it.
     kernel: Option<String>,
+    is_over_network: bool,
 }
 
 impl Boot {
@@ -34,6 +35,7 @@ impl Boot {
         Self {
             line: String::from_utf8_lossy(&line).into_owned(),
             kernel: config.kernel,
+            is_over_network: config.install.is_some(),
         }
     }
 
@@ -58,12 +60,19 @@ pub fn put(pool: &Pool, asked: Asked, dry_run: bool) -> Result<(Loader, Put)> {
             running.number
         )))
     };
+    let boot = Boot::this();
+    // A start over the network has another command line than one from the disk, without a root.
+    if boot.is_over_network {
+        return Err(Error::Loader(
+            "this boot came over the network: start from the disk, and then run this".into(),
+        ));
+    }
     let is_current = state.current == Some(running);
     if is_current && trial::boots_begun(&state).is_some() {
         return not_yet();
     }
     mount::part()?;
-    let (loader, boot) = (Loader::find(Path::new(DISK))?, Boot::this());
+    let loader = Loader::find(Path::new(DISK))?;
     if asked == Asked::ByBoot && !dry_run {
         loader.confirm(&boot.line)?;
     }

@@ -1,0 +1,42 @@
+//! The kernel command line of an installed disk.
+
+use crate::config::words;
+
+/// Words that belong to the start over the network, with their values.
+const OF_THE_NETWORK: [&str; 7] = ["BOOT_IMAGE", "BOOTIF", "boot", "initrd", "ro", "root", "rw"];
+
+/// That for the root file system of this UUID. What is kept of the running kernel's: all that is neither for reclone, whose words become the
+/// configuration, nor for the start over the network.
+pub fn of_the_disk(root: &str, command_line: &str) -> String {
+    let mut line = format!("root=UUID={root} ro");
+    for word in words(command_line) {
+        let key = word.split('=').next().unwrap_or_default();
+        let own = key.strip_prefix("rd.").unwrap_or(key);
+        let is_own = own == "reclone" || own.starts_with("reclone.");
+        if key.is_empty() || is_own || OF_THE_NETWORK.contains(&key) {
+            continue;
+        }
+        line.push(' ');
+        match word.contains(char::is_whitespace) {
+            true => line += &format!("\"{word}\""),
+            false => line += &word,
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_started_with_the_words_that_are_for_every_boot() {
+        let line = "BOOT_IMAGE=vmlinuz initrd=initrd console=ttyS0 root=PARTLABEL=x rw ip=dhcp \
+            reclone.install=/dev/sda reclone.store=http://m reclone=on rd.reclone.key=K \"a=b c\" quiet\n";
+        assert_eq!(
+            of_the_disk("U", line),
+            "root=UUID=U ro console=ttyS0 ip=dhcp \"a=b c\" quiet"
+        );
+        assert_eq!(of_the_disk("U", ""), "root=UUID=U ro");
+    }
+}
