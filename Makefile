@@ -92,8 +92,8 @@ install-clone:
 	install -D -t $(DESTDIR)/usr/share/initramfs-tools/hooks initramfs-tools-hook/hooks/reclone
 	install -D -t $(DESTDIR)/usr/share/initramfs-tools/scripts/local-top initramfs-tools-hook/scripts/local-top/reclone
 	install -D -t $(DESTDIR)/usr/share/initramfs-tools/scripts/local-bottom initramfs-tools-hook/scripts/local-bottom/reclone
-	install -D -t $(DESTDIR)/usr/lib/dracut/modules.d/50reclone dracut-module/50reclone/module-setup.sh dracut-module/50reclone/reclone.sh
-	install -D -m 644 -t $(DESTDIR)/usr/lib/dracut/modules.d/50reclone dracut-module/50reclone/reclone.service
+	install -D -t $(DESTDIR)/usr/lib/dracut/modules.d/50reclone $(wildcard dracut-module/50reclone/*.sh)
+	install -D -m 644 -t $(DESTDIR)/usr/lib/dracut/modules.d/50reclone $(wildcard dracut-module/50reclone/*.service)
 	install -D -m 644 dracut-module/reclone.conf $(DESTDIR)/usr/lib/dracut/dracut.conf.d/50-reclone.conf
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/reclone.8
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man5 docs/man/reclone.conf.5 docs/man/reclone-policy.5

@@ -21,6 +21,33 @@ installkernel() {
         hostonly='' instmods xhci_pci ehci_pci ohci_pci uhci_hcd usb-storage uas sd_mod
         hostonly='' instmods vfat exfat ext4 nls_cp437 nls_ascii nls_iso8859-1 nls_utf8
     fi
+    if [ "${RECLONE_INSTALL-}" = y ]; then
+        hostonly='' instmods ext4 vfat nls_cp437 nls_ascii nls_iso8859-1 nls_utf8
+    fi
+}
+
+# For machines that have nothing yet; `reclone-model netboot` asks for it. No word on the kernel command line can name their root.
+install_for_bare_machines() {
+    inst_multiple sfdisk mke2fs mkfs.vfat blkid udevadm
+    inst /usr/lib/reclone/lay-out
+    # shellcheck disable=SC2154 # moddir and initdir come from dracut
+    inst_script "$moddir/install.sh" /usr/sbin/reclone-install
+    # shellcheck disable=SC2154
+    mkdir -p "$initdir/etc/cmdline.d"
+    echo root=/dev/reclone-root >"$initdir/etc/cmdline.d/50-reclone.conf"
+    if dracut_module_included dracut-systemd; then
+        require_unit reclone-install.service initrd-root-device.target
+    else
+        inst_hook initqueue/settled 50 "$moddir/install-hook.sh"
+    fi
+}
+
+# Adds a unit of ours that a target of systemd's is not to be reached without.
+require_unit() {
+    # shellcheck disable=SC2154 # so does the folder of units
+    inst_simple "$moddir/$1" "$systemdsystemunitdir/$1"
+    mkdir -p "$initdir/$systemdsystemunitdir/$2.requires"
+    ln_r "$systemdsystemunitdir/$1" "$systemdsystemunitdir/$2.requires/$1"
 }
 
 install() {
@@ -28,11 +55,12 @@ install() {
     if [ -d /etc/reclone ]; then
         find /etc/reclone -type f -print0 | while IFS= read -r -d '' file; do inst_simple "$file"; done
     fi
-    # shellcheck disable=SC2154 # moddir, initdir and the folder of units come from dracut
+    # A network boot may go on in a generation's own kernel and initramfs.
+    inst_multiple chroot
+    inst /usr/lib/reclone/boot-loader
+    [ "${RECLONE_INSTALL-}" != y ] || install_for_bare_machines
     if dracut_module_included dracut-systemd; then
-        inst_simple "$moddir/reclone.service" "$systemdsystemunitdir/reclone.service"
-        mkdir -p "$initdir/$systemdsystemunitdir/initrd-root-fs.target.requires"
-        ln_r "$systemdsystemunitdir/reclone.service" "$systemdsystemunitdir/initrd-root-fs.target.requires/reclone.service"
+        require_unit reclone.service initrd-root-fs.target
     else
         inst_hook pre-pivot 05 "$moddir/reclone.sh"
     fi

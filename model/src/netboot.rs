@@ -1,7 +1,8 @@
 //! `reclone-model netboot`: what bare machines are started with over the network to become clones: this machine's kernel, an initramfs that can
 //! lay out a disk, and the words for both.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -9,12 +10,30 @@ use crate::error::{Context, Error, Result};
 use crate::setup::address;
 use crate::store::Store;
 
-/// What makes the initramfs. dracut is not asked: its part of reclone has nothing for bare machines.
-const GENERATOR: &str = "mkinitramfs";
-/// Its configuration.
+/// What makes the initramfs.
+#[derive(Clone, Copy, Debug)]
+enum Generator {
+    Tools,
+    Dracut,
+}
+
+/// A program that it alone has, and its part of reclone for bare machines.
+const GENERATORS: [(Generator, &str, &str); 2] = [
+    (
+        Generator::Tools,
+        "mkinitramfs",
+        "/usr/share/initramfs-tools/scripts/local-top/reclone",
+    ),
+    (
+        Generator::Dracut,
+        "dracut",
+        "/usr/lib/dracut/modules.d/50reclone/install.sh",
+    ),
+];
+/// Has the hook or the module take along what lays out a disk.
+const FOR_BARE_MACHINES: (&str, &str) = ("RECLONE_INSTALL", "y");
+/// The configuration of initramfs-tools.
 const CONFIGURATION: &str = "/etc/initramfs-tools";
-/// A part of reclone, which takes the agent along.
-const HOOK: &str = "/usr/share/initramfs-tools/scripts/local-top/reclone";
 /// What the initramfs needs to have of this system, and the package that has it.
 const NEEDED: [(&str, &str); 5] = [
     ("/usr/sbin/reclone", "reclone"),
@@ -56,7 +75,7 @@ pub fn netboot(options: &NetbootOptions, host: &str) -> Result<String> {
         Some(url) => url.trim_end_matches('/').to_owned(),
         None => format!("http://{}:{}", address::own(host), options.port),
     };
-    check_system()?;
+    let generator = Generator::find()?;
     let release = match &options.kernel {
         Some(release) => release.clone(),
         None => running_kernel()?,
@@ -65,7 +84,16 @@ pub fn netboot(options: &NetbootOptions, host: &str) -> Result<String> {
     fs::create_dir_all(to).context("create", to)?;
     let kernel = PathBuf::from(format!("/boot/vmlinuz-{release}"));
     fs::copy(&kernel, to.join("vmlinuz")).context("copy", &kernel)?;
-    make_initramfs(to, &release)?;
+    let initramfs = to.join("initrd");
+    match generator {
+        Generator::Tools => by_initramfs_tools(to, &initramfs, &release)?,
+        Generator::Dracut => by_dracut(&initramfs, &release)?,
+    }
+    // Whatever mask made them: a server has to be able to read them.
+    for path in [to.join("vmlinuz"), initramfs] {
+        fs::set_permissions(&path, Permissions::from_mode(0o644))
+            .context("set the mode of", &path)?;
+    }
     let words = format!(
         "reclone.install={} reclone.store={url} reclone.key={key}",
         options.disk
@@ -84,18 +112,23 @@ pub fn netboot(options: &NetbootOptions, host: &str) -> Result<String> {
     ))
 }
 
-fn check_system() -> Result<()> {
-    if !Path::new(HOOK).exists() || program(GENERATOR).is_none() {
-        return Err(Error::Usage(format!(
-            "{HOOK} or {GENERATOR} is missing: install initramfs-tools and the package reclone-initramfs; dracut makes no initramfs for bare machines"
-        )));
+impl Generator {
+    /// The one that this machine has, with all that it takes along for bare machines.
+    fn find() -> Result<Self> {
+        let has = |name: &str, part: &str| program(name).is_some() && Path::new(part).exists();
+        let found = GENERATORS.iter().find(|(_, name, part)| has(name, part));
+        let (generator, ..) = found.ok_or_else(|| {
+            Error::Usage(
+                "what makes the initramfs is missing: install initramfs-tools and the package reclone-initramfs, or dracut and reclone-dracut".into(),
+            )
+        })?;
+        let missing = NEEDED.iter().find(|(path, _)| !Path::new(path).exists());
+        missing.map_or(Ok(*generator), |(path, package)| {
+            Err(Error::Usage(format!(
+                "{path} is missing: install the package {package}"
+            )))
+        })
     }
-    let missing = NEEDED.iter().find(|(path, _)| !Path::new(path).exists());
-    missing.map_or(Ok(()), |(path, package)| {
-        Err(Error::Usage(format!(
-            "{path} is missing: install the package {package}"
-        )))
-    })
 }
 
 fn program(name: &str) -> Option<PathBuf> {
@@ -111,10 +144,9 @@ fn running_kernel() -> Result<String> {
     Ok(release.trim().to_owned())
 }
 
-/// Has the generator work by this machine's configuration, with what other machines need in it.
-fn make_initramfs(to: &Path, release: &str) -> Result<()> {
+/// By this machine's configuration, with what other machines need in it.
+fn by_initramfs_tools(to: &Path, initramfs: &Path, release: &str) -> Result<()> {
     let configuration = to.join(".configuration");
-    let initramfs = to.join("initrd");
     let copied = run(Command::new("cp")
         .args(["-a", "-T", CONFIGURATION])
         .arg(&configuration));
@@ -122,14 +154,26 @@ fn make_initramfs(to: &Path, release: &str) -> Result<()> {
         let own = configuration.join("conf.d/zz-reclone-netboot");
         fs::create_dir_all(configuration.join("conf.d")).context("create", &own)?;
         fs::write(&own, SETTINGS).context("write", &own)?;
-        let mut make = Command::new(program(GENERATOR).unwrap_or(GENERATOR.into()));
-        make.env("RECLONE_INSTALL", "y")
-            .arg("-d")
-            .arg(&configuration);
-        run(make.arg("-o").arg(&initramfs).arg(release))
+        let mut make = making("mkinitramfs");
+        make.arg("-d").arg(&configuration);
+        run(make.arg("-o").arg(initramfs).arg(release))
     });
     let removed = fs::remove_dir_all(&configuration).context("remove", &configuration);
     made.and(removed)
+}
+
+/// The same.
+fn by_dracut(initramfs: &Path, release: &str) -> Result<()> {
+    let mut make = making("dracut");
+    make.args(["--quiet", "--force", "--no-hostonly", "--add", "reclone"]);
+    run(make.arg(initramfs).arg(release))
+}
+
+fn making(name: &str) -> Command {
+    let mut make = Command::new(program(name).unwrap_or(name.into()));
+    let (key, value) = FOR_BARE_MACHINES;
+    make.env(key, value);
+    make
 }
 
 fn run(command: &mut Command) -> Result<()> {
