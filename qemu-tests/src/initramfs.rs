@@ -9,6 +9,8 @@ use std::process::Command;
 use crate::console::Console;
 use crate::image::{Tree, project, run};
 
+/// udev loads it by dlopen since systemd 256; only dracut's systemd flavour knows.
+const KMOD: &str = "/usr/lib/x86_64-linux-gnu/libkmod.so.2";
 /// Modules of dracut that make up its systemd flavour.
 const SYSTEMD: &str = "systemd systemd-initrd dracut-systemd systemd-udevd systemd-journald systemd-sysusers systemd-networkd \
     systemd-tmpfiles systemd-modules-load systemd-sysctl systemd-ask-password systemd-emergency dbus dbus-daemon";
@@ -113,6 +115,15 @@ impl Initramfs {
         Ok(())
     }
 
+    /// Has the tree say by its own configuration which of the two it is, for whoever runs dracut there.
+    pub fn configure(self, tree: &Tree) -> io::Result<()> {
+        let text = format!("omit_dracutmodules+=\" {SYSTEMD} \"\ninstall_items+=\" {KMOD} \"\n");
+        match self {
+            Initramfs::DracutPlain => tree.write("etc/dracut.conf.d/plain.conf", &text),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the initramfs of the tree's one kernel anew.
     pub fn make(self, tree: &Tree) -> io::Result<()> {
         let kernel = tree.boot_file("vmlinuz-")?;
@@ -126,9 +137,7 @@ impl Initramfs {
                 chroot.args(["dracut", "--quiet", "--force", "--no-hostonly"]);
                 chroot.args(["--no-early-microcode", "--kver", &release]);
                 if self == Initramfs::DracutPlain {
-                    // udev loads it by dlopen since systemd 256; only dracut's systemd flavour knows.
-                    let kmod = "/usr/lib/x86_64-linux-gnu/libkmod.so.2";
-                    chroot.args(["--omit", SYSTEMD, "--install", kmod]);
+                    chroot.args(["--omit", SYSTEMD, "--install", KMOD]);
                 }
                 chroot.arg(format!("/boot/initrd.img-{release}"))
             }

@@ -14,6 +14,7 @@ const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 enum Start {
     Kernel,
     Network(PathBuf),
+    Card { by_firmware: bool },
     Bios,
     Firmware,
 }
@@ -28,6 +29,7 @@ pub struct Launch<'a> {
     drive: Option<String>,
     more: Vec<(String, PathBuf)>,
     network: Vec<String>,
+    host: Option<String>,
     options: Vec<String>,
 }
 
@@ -42,6 +44,7 @@ impl<'a> Launch<'a> {
             drive: None,
             more: Vec::new(),
             network: vec![USER_NETWORK.to_owned()],
+            host: None,
             options: Vec::new(),
         }
     }
@@ -73,6 +76,18 @@ impl<'a> Launch<'a> {
     /// Kernel and initramfs, `vmlinuz` and `initrd` in a folder of the site, come from a server, and no root is named.
     pub fn by_network(mut self, folder: &str) -> Self {
         self.start = Start::Network(self.site.path(folder));
+        self
+    }
+
+    /// The network card asks for what to start, by UEFI or by BIOS.
+    pub fn by_card(mut self, by_firmware: bool) -> Self {
+        self.start = Start::Card { by_firmware };
+        self
+    }
+
+    /// Has QEMU run in this network namespace.
+    pub fn on_host(mut self, name: &str) -> Self {
+        self.host = Some(name.to_owned());
         self
     }
 
@@ -115,13 +130,16 @@ impl<'a> Launch<'a> {
             _ => PathBuf::new(),
         };
         let (kernel, initrd) = (of_server("vmlinuz"), of_server("initrd"));
+        if let Start::Firmware | Start::Card { by_firmware: true } = self.start {
+            fs::copy(VARIABLES, &variables)?;
+        }
         let loader = match &self.start {
-            Start::Firmware => {
-                fs::copy(VARIABLES, &variables)?;
-                Loader::Firmware {
-                    variables: &variables,
-                }
-            }
+            Start::Firmware => Loader::Firmware {
+                variables: &variables,
+            },
+            Start::Card { by_firmware } => Loader::Card {
+                variables: by_firmware.then_some(variables.as_path()),
+            },
             Start::Network(_) => Loader::Network {
                 kernel: &kernel,
                 initrd: &initrd,
@@ -140,6 +158,7 @@ impl<'a> Launch<'a> {
             drive: self.drive.as_deref(),
             more: &self.more,
             network: &self.network,
+            host: self.host.as_deref(),
             options: &self.options,
             show: self.site.show,
         })

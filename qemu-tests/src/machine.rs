@@ -42,6 +42,11 @@ pub enum Loader<'a> {
         /// The words.
         words: &'a str,
     },
+    /// The network card asks for what to start, before the disk: by its own ROM under BIOS, by what UEFI has itself where variables are given.
+    Card {
+        /// As for [`Loader::Firmware`].
+        variables: Option<&'a Path>,
+    },
     /// BIOS, with what it finds on the root disk.
     Bios,
     /// UEFI, with what it finds on the root disk; its variables are in this file.
@@ -63,6 +68,8 @@ pub struct Boot<'a> {
     pub more: &'a [(String, PathBuf)],
     /// The network: options of `-netdev`, of which `n` is the one that the machine is plugged into.
     pub network: &'a [String],
+    /// The network namespace that QEMU runs in, if it is to be another.
+    pub host: Option<&'a str>,
     /// Further options of QEMU, a word each.
     pub options: &'a [String],
     /// Whether the console is shown.
@@ -180,12 +187,25 @@ fn qemu(boot: &Boot, results: &Path) -> Command {
     // One processor: with two, QEMU's emulation now and then runs kernel code that the other has just patched, and the
     // kernel dies of a stale breakpoint. The plainest processor is the one that is emulated fastest.
     let options = "-accel tcg,thread=single -cpu qemu64 -smp 1 -m 1024 -nodefaults -no-reboot -serial stdio \
-        -monitor none -device virtio-net-pci,netdev=n,romfile= -device virtio-rng-pci";
-    let mut command = Command::new("qemu-system-x86_64");
+        -monitor none -device virtio-rng-pci -device";
+    let program = "qemu-system-x86_64";
+    let mut command = match boot.host {
+        None => Command::new(program),
+        Some(host) => {
+            let mut ip = Command::new("ip");
+            ip.args(["netns", "exec", host, program]);
+            ip
+        }
+    };
     for netdev in boot.network {
         command.args(["-netdev", netdev]);
     }
     command.args(options.split_ascii_whitespace());
+    command.arg(match &boot.loader {
+        Loader::Card { variables: None } => "virtio-net-pci,netdev=n,bootindex=0",
+        Loader::Card { .. } => "virtio-net-pci,netdev=n,bootindex=0,romfile=",
+        _ => "virtio-net-pci,netdev=n,romfile=",
+    });
     if !boot.options.iter().any(|option| option == "-display") {
         command.args(["-display", "none"]);
     }
@@ -219,11 +239,14 @@ fn qemu(boot: &Boot, results: &Path) -> Command {
             initrd,
             words,
         } => start_kernel(&mut command, kernel, initrd, words),
-        Loader::Bios => {}
-        Loader::Firmware { variables } => {
+        Loader::Card {
+            variables: Some(variables),
+        }
+        | Loader::Firmware { variables } => {
             let variables = format!("if=pflash,format=raw,file={}", variables.display());
             command.args(["-machine", "q35", "-drive", FIRMWARE, "-drive", &variables]);
         }
+        Loader::Card { variables: None } | Loader::Bios => {}
     }
     command.args(boot.options);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());

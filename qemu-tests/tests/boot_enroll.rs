@@ -11,8 +11,10 @@ use std::time::Duration;
 use qemu_tests::facts::Facts;
 use qemu_tests::folder::Folder;
 use qemu_tests::image::{Tree, copy_disk, is_clean, project, run};
-use qemu_tests::initramfs::System;
+use qemu_tests::initramfs::{Initramfs, System};
 use qemu_tests::machine::{Boot, Loader, Machine};
+use qemu_tests::server::Server;
+use qemu_tests::site::program;
 
 /// For what machines do without KVM: packages, an initramfs, a publish.
 const PATIENCE: Duration = Duration::from_secs(1500);
@@ -21,6 +23,7 @@ const REPOSITORY: &str =
     "mkdir -p /mnt/packages && mount -o ro /dev/disk/by-id/virtio-packages /mnt/packages
 echo 'deb [trusted=yes] file:/mnt/packages ./' > /etc/apt/sources.list.d/packages.list
 apt-get -q update";
+const INSTALL: &str = "DEBIAN_FRONTEND=noninteractive apt-get -q -y install";
 /// All that is named after reclone and is no note of dpkg's, apt's or journald's.
 const LEFTOVERS: &str = "find / -xdev -iname '*reclone*' -not -path '/var/lib/apt/*' -not -path '/var/cache/*' -not -path '/var/log/*'";
 
@@ -34,8 +37,14 @@ struct Fresh {
 }
 
 impl Fresh {
-    fn install(folder: &Path, name: &str, megabytes: u32, packages: &Path) -> Fresh {
-        let tree = Tree::create(System::DEFAULT, &[], &folder.join("tree")).unwrap();
+    fn install(
+        system: System,
+        folder: &Path,
+        name: &str,
+        megabytes: u32,
+        packages: &Path,
+    ) -> Fresh {
+        let tree = Tree::create(system, &[], &folder.join("tree")).unwrap();
         tree.write("etc/hostname", &format!("{name}\n")).unwrap();
         let interfaces = "auto lo eth0\niface lo inet loopback\niface eth0 inet dhcp\n";
         tree.write("etc/network/interfaces", interfaces).unwrap();
@@ -80,6 +89,7 @@ impl Fresh {
             drive: None,
             more: &self.packages,
             network: &self.network,
+            host: None,
             options: &[],
             show: std::env::var_os("SHOW").is_some(),
         };
@@ -87,6 +97,30 @@ impl Fresh {
         machine.console.give_time(PATIENCE);
         machine.log_in().unwrap();
         machine
+    }
+
+    /// Has it follow a model: the package that fits its initramfs, and the command for clones. `tree` names the kernel that it has.
+    fn enroll(&self, package: &str, command: &str, tree: &Path) {
+        let mut machine = self.start("");
+        does(&mut machine, REPOSITORY);
+        does(&mut machine, &format!("{INSTALL} reclone {package}"));
+        does(&mut machine, command);
+        machine.power_off().unwrap();
+        self.load_initramfs(&Tree::at(tree));
+    }
+
+    fn is_what_it_was_again(&self, package: &str, lister: &str) {
+        let mut machine = self.start("reclone=off");
+        let of_the_model = "ls /etc/newer /etc/of-the-model 2>/dev/null || true";
+        assert_eq!(does(&mut machine, of_the_model), "");
+        does(&mut machine, "reclone unenroll --remove-pool");
+        let purge = format!("apt-get -q -y purge reclone {package}");
+        does(&mut machine, &purge);
+        assert_eq!(does(&mut machine, LEFTOVERS), "");
+        let images = format!("! {lister} /boot/initrd.img-* | grep reclone");
+        does(&mut machine, &images);
+        machine.power_off().unwrap();
+        assert!(is_clean(&self.disk).unwrap());
     }
 }
 
@@ -146,16 +180,15 @@ fn two_fresh_machines_become_a_model_and_its_clone() {
     let folder = folder.path();
     let packages = repository(folder);
     let port = free_port();
-    let mut model = Fresh::install(folder, "model", 2500, &packages);
+    let mut model = Fresh::install(System::DEFAULT, folder, "model", 2500, &packages);
     model.network = vec![format!(
         "user,id=n,hostfwd=tcp:127.0.0.1:{port}-:{STORE_PORT}"
     )];
     let mut model = model.start("");
-    let install = "DEBIAN_FRONTEND=noninteractive apt-get -q -y install";
     does(&mut model, REPOSITORY);
     does(
         &mut model,
-        &format!("{install} reclone-model reclone reclone-initramfs"),
+        &format!("{INSTALL} reclone-model reclone reclone-initramfs"),
     );
     does(&mut model, "touch /etc/of-the-model");
     let url = format!("http://10.0.2.2:{port}");
@@ -168,17 +201,8 @@ fn two_fresh_machines_become_a_model_and_its_clone() {
         "reclone-model publish --key /root/model.key /srv/model",
     );
 
-    let clone = Fresh::install(folder, "clone", 1500, &packages);
-    let tree = Tree::at(&folder.join("tree"));
-    let mut machine = clone.start("");
-    does(&mut machine, REPOSITORY);
-    does(
-        &mut machine,
-        &format!("{install} reclone reclone-initramfs"),
-    );
-    does(&mut machine, enroll);
-    machine.power_off().unwrap();
-    clone.load_initramfs(&tree);
+    let clone = Fresh::install(System::DEFAULT, folder, "clone", 1500, &packages);
+    clone.enroll("reclone-initramfs", enroll, &folder.join("tree"));
     runs(&clone, 1, "/etc/of-the-model");
 
     // And follows it.
@@ -190,27 +214,45 @@ fn two_fresh_machines_become_a_model_and_its_clone() {
     runs(&clone, 2, "/etc/newer");
     model.power_off().unwrap();
 
-    // And is what it was again.
-    let mut machine = clone.start("reclone=off");
-    assert_eq!(
-        does(
-            &mut machine,
-            "ls /etc/newer /etc/of-the-model 2>/dev/null || true"
-        ),
-        ""
+    clone.is_what_it_was_again("reclone-initramfs", "lsinitramfs");
+}
+
+#[test]
+#[ignore = "takes minutes: make test-all"]
+fn a_fresh_machine_with_dracut_becomes_a_clone() {
+    if !Machine::available() {
+        return;
+    }
+    let folder = Folder::create("enroll-dracut").unwrap();
+    let folder = folder.path();
+    let packages = repository(folder);
+    let system = System {
+        initramfs: Initramfs::Dracut,
+        ..System::DEFAULT
+    };
+    let clone = Fresh::install(system, folder, "clone", 1500, &packages);
+    // What it follows is published here.
+    let (tree, store, key) = (
+        folder.join("tree"),
+        folder.join("store"),
+        folder.join("key"),
     );
-    does(&mut machine, "reclone unenroll --remove-pool");
-    does(
-        &mut machine,
-        "apt-get -q -y purge reclone reclone-initramfs",
-    );
-    assert_eq!(does(&mut machine, LEFTOVERS), "");
-    does(
-        &mut machine,
-        "! lsinitramfs /boot/initrd.img-* | grep reclone",
-    );
-    machine.power_off().unwrap();
-    assert!(is_clean(&clone.disk).unwrap());
+    Tree::at(&tree).write("etc/of-the-model", "").unwrap();
+    let model = |verb: &str, more: &[&str]| {
+        let mut command = Command::new(program("reclone-model"));
+        command.arg(verb).args(more).arg("--key").arg(&key);
+        run(command.arg(&store)).unwrap();
+    };
+    model("init", &[]);
+    model("publish", &["--from", tree.to_str().unwrap()]);
+    let log = folder.join("requests");
+    let server = Server::start(&program("reclone-model"), &store, 0, &log).unwrap();
+    let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+    let public = public.lines().nth(1).unwrap();
+    let enroll = format!("reclone enroll {} --key {public}", server.url());
+    clone.enroll("reclone-dracut", &enroll, &tree);
+    runs(&clone, 1, "/etc/of-the-model");
+    clone.is_what_it_was_again("reclone-dracut", "lsinitrd");
 }
 
 /// Boots the clone, which has to become this generation with this file, and to stay itself.

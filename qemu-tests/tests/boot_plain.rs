@@ -24,6 +24,7 @@ fn a_plain_disk_boots_without_a_failed_unit_and_powers_off_clean() {
         drive: None,
         more: &[],
         network: &[USER_NETWORK.to_owned()],
+        host: None,
         options: &[],
         show: false,
     };

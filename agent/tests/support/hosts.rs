@@ -26,6 +26,10 @@ impl Host {
         host
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Runs `ip` in the namespace.
     pub fn ip(&self, words: &[&str]) -> String {
         ip(&[&["-n", &self.name], words].concat())
