@@ -189,13 +189,16 @@ pub struct Boot {
     pub root: PathBuf,
 }
 
-/// Tell what the pool holds.
+/// Tell what the pool holds, and what starts this machine.
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "status")]
 pub struct Status {
     /// the pool
     #[argh(option)]
     pub pool: Option<PathBuf>,
+    /// look into each initramfs that this machine can boot, too: whether it has reclone; takes about a second each
+    #[argh(switch)]
+    pub check: bool,
     /// as one JSON object
     #[argh(switch)]
     pub json: bool,
@@ -267,6 +270,9 @@ pub struct Loader {
     /// only if reclone started that kernel in this boot
     #[argh(switch)]
     pub proven: bool,
+    /// have the firmware (UEFI) start first what started this machine, and do nothing else
+    #[argh(switch)]
+    pub first: bool,
     /// say what would be done, and change nothing
     #[argh(switch, short = 'n')]
     pub dry_run: bool,

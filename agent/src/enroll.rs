@@ -15,7 +15,7 @@ use crate::config::{CONFIG_FILE, Config};
 use crate::error::{Error, Result};
 
 pub use conf::Settings;
-pub use generator::Generator;
+pub use generator::{Generator, has_agent, initramfs_of};
 
 /// What is to change.
 pub struct Change {

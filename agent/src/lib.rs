@@ -56,6 +56,7 @@ pub mod view;
 
 // care for the pool
 pub mod explain;
+pub mod firmware;
 pub mod good;
 pub mod loader;
 pub mod prune;

@@ -2,6 +2,7 @@
 //! that the next boot goes straight to them. What a boot loader reads is whole at every moment: `docs/boot.md`, "The boot loader".
 
 mod bls;
+pub mod bootable;
 mod clone;
 mod grub;
 mod kernel;

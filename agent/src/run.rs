@@ -21,9 +21,10 @@ use crate::cli::{self, Verb};
 use crate::config::{Config, Key};
 use crate::error::{Error, Result};
 use crate::fetch::Watcher;
+use crate::firmware::Variables;
 use crate::follow::Follow;
 use crate::good::Good;
-use crate::loader::{self, Asked, Put};
+use crate::loader::{self, Asked, Put, bootable};
 use crate::pool::Pool;
 use crate::progress::TerminalProgress;
 use crate::prune::Pruned;
@@ -164,10 +165,13 @@ fn run_install(options: cli::Install) -> Result<()> {
 
 fn run_status(options: &cli::Status) -> Result<()> {
     let pool = open_pool(options.pool.as_ref())?;
+    let checked = options.check.then(bootable::check);
+    let checked = checked.as_deref();
     match options.json {
-        true => println!("{}", status::json(&pool)?),
-        false => print!("{}", status::text(&pool, SystemTime::now())?),
+        true => println!("{}", status::json(&pool, checked)?),
+        false => print!("{}", status::text(&pool, checked, SystemTime::now())?),
     }
+    bootable::warn_of(checked.unwrap_or_default());
     Ok(())
 }
 
@@ -274,6 +278,9 @@ fn run_good(options: &cli::Good) -> Result<()> {
 }
 
 fn run_loader(options: &cli::Loader) -> Result<()> {
+    if options.first {
+        return put_first(options);
+    }
     let pool = open_pool(options.pool.as_ref())?;
     let asked = match options.proven {
         true => Asked::ByBoot,
@@ -294,6 +301,27 @@ fn run_loader(options: &cli::Loader) -> Result<()> {
         _ => format!("{title} {verb} {kernel}"),
     };
     say(options.json, &value, &words);
+    Ok(())
+}
+
+/// Has the firmware start first what started this machine.
+fn put_first(options: &cli::Loader) -> Result<()> {
+    let variables = Variables::find();
+    let found = variables.and_then(|it| it.order().map(|order| (it, order)));
+    let (variables, mut order) = found.ok_or_else(|| {
+        Error::Loader("this machine's firmware does not tell what started it: change its boot order in its own setup".into())
+    })?;
+    let outcome = match (order.is_first(), options.dry_run) {
+        (true, _) => "stands",
+        (false, true) => "would-put",
+        (false, false) => {
+            order = variables.put_first(&order)?;
+            "put"
+        }
+    };
+    let mut value = order.json();
+    value["outcome"] = outcome.into();
+    say(options.json, &value, &order.words());
     Ok(())
 }
 

@@ -6,13 +6,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::error::Result;
+use crate::firmware::{Order, Variables};
+use crate::loader::bootable::{self, Bootable};
 use crate::pool::Pool;
 use crate::stage::ready_generation;
 use crate::state::{Generation, State};
 use crate::{loader, thaw, trial};
 
-/// The status as one JSON object: `null` where there is nothing to say, times in seconds since 1970.
-pub fn json(pool: &Pool) -> Result<Value> {
+/// The status as one JSON object: `null` where there is nothing to say, times in seconds since 1970. `checked` is what was found where each
+/// initramfs was looked into.
+pub fn json(pool: &Pool, checked: Option<&[Bootable]>) -> Result<Value> {
     let state = pool.state()?;
     let number = |generation: Option<Generation>| generation.map(|it| it.number);
     Ok(json!({
@@ -32,11 +35,13 @@ pub fn json(pool: &Pool) -> Result<Value> {
         "thawed": thaw::boots_left(pool),
         "free": pool.free()?,
         "boot_loader": loader::look().map(|(title, entries)| loader::json(title, &entries)),
+        "firmware": order().map(|it| it.json()),
+        "initramfs": checked.map(bootable::json),
     }))
 }
 
 /// The status in a few lines.
-pub fn text(pool: &Pool, now: SystemTime) -> Result<String> {
+pub fn text(pool: &Pool, checked: Option<&[Bootable]>, now: SystemTime) -> Result<String> {
     let state = pool.state()?;
     let mut text = String::new();
     let mut line = |key: &str, value: String| {
@@ -83,8 +88,18 @@ pub fn text(pool: &Pool, now: SystemTime) -> Result<String> {
             format!("{title} starts {}", loader::words(&entries)),
         );
     }
+    if let Some(order) = order() {
+        line("firmware", order.words());
+    }
+    for it in checked.unwrap_or_default() {
+        line("initramfs", bootable::words(it));
+    }
     line("free", format!("{} MiB", pool.free()? >> 20));
     Ok(text)
+}
+
+fn order() -> Option<Order> {
+    Variables::find()?.order()
 }
 
 fn describe(generation: Option<Generation>) -> String {

@@ -10,6 +10,7 @@ use qemu_tests::initramfs::System;
 use qemu_tests::machine::Machine;
 use qemu_tests::site::Site;
 use qemu_tests::uefi::{self, partition, words};
+use serde_json::Value;
 
 /// Boots the disk twice by firmware: the first clone, and an update. `seen` is asked in the machine and must be answered so.
 fn follows_its_model(site: &Site, partitions: &[Partition], seen: &str, expected: &str) {
@@ -28,6 +29,55 @@ fn follows_its_model(site: &Site, partitions: &[Partition], seen: &str, expected
         gpt::extract(&site.path("clone.img"), partitions, number, &image).unwrap();
         assert!(is_clean(&image).unwrap(), "{}", partitions[number].name);
     }
+}
+
+/// Has the firmware start something else first.
+const OTHER_FIRST: &str = r"cd /sys/firmware/efi/efivars; g=8be4df61-93ca-11d2-aa0d-00e098032b8c
+printf '\7\0\0\0\1\0\0\0\4\0O\0t\0h\0e\0r\0\0\0\177\377\4\0' >Boot00AA-$g
+{ head -c 4 BootOrder-$g; printf '\252\0'; tail -c +5 BootOrder-$g; } >/run/order
+cat /run/order >BootOrder-$g";
+
+/// What a verb says as JSON; warnings are none.
+fn ask(machine: &mut Machine, words: &str) -> Value {
+    let command = format!("/run/initramfs/reclone --quiet {words} --json 2>/dev/null");
+    let said = machine.report(&command).unwrap();
+    println!("{said}");
+    serde_json::from_str(&said).unwrap()
+}
+
+fn tells_what_starts_it(machine: &mut Machine) {
+    let status = ask(machine, "status --check");
+    let entry = status["firmware"]["entry"].clone();
+    assert_eq!(status["firmware"]["first"], true, "QEMU was told so");
+    let initramfs = status["initramfs"].as_array().unwrap();
+    let paths: Vec<_> = initramfs
+        .iter()
+        .map(|it| it["path"].as_str().unwrap())
+        .collect();
+    assert!(
+        paths[0] == "/boot/efi/initrd" && paths[1].starts_with("/boot/initrd.img-"),
+        "{paths:?}"
+    );
+    assert!(initramfs.iter().all(|it| it["reclone"] == true), "{status}");
+
+    assert_eq!(machine.report(OTHER_FIRST).unwrap(), "");
+    assert_eq!(ask(machine, "status")["firmware"]["first"], false);
+    assert_eq!(
+        ask(machine, "loader --first --dry-run")["outcome"],
+        "would-put"
+    );
+    let put = ask(machine, "loader --first");
+    assert_eq!(
+        [&put["outcome"], &put["entry"]],
+        [&Value::from("put"), &entry]
+    );
+    let order = "od -An -tx1 -j4 -N4 /sys/firmware/efi/efivars/BootOrder-*";
+    let number = entry.as_str().unwrap().strip_prefix("Boot").unwrap();
+    let (high, low) = number.split_at(2);
+    assert_eq!(ask(machine, "status")["firmware"]["first"], true);
+    assert_eq!(ask(machine, "loader --first")["outcome"], "stands");
+    let order = machine.report(order).unwrap().to_uppercase();
+    assert_eq!(order.trim(), format!("{low} {high} AA 00"));
 }
 
 fn site(name: &str, fstab: &str) -> Site {
@@ -92,4 +142,8 @@ fn systemd_boot() {
     ];
     let seen = "findmnt --noheadings --output FSTYPE /boot/efi; ls /boot/efi/loader/entries";
     follows_its_model(&site, &partitions, seen, "vfat\ndebian.conf\n");
+    let mut machine = site.machine("clone.img").by_firmware().start().unwrap();
+    let facts = Facts::once_up(&mut machine).unwrap();
+    tells_what_starts_it(&mut machine);
+    facts.power_off_assembled(machine).unwrap();
 }

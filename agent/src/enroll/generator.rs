@@ -80,12 +80,7 @@ impl Generator {
             let Some(release) = name.strip_prefix("vmlinuz-") else {
                 continue;
             };
-            let names = [
-                format!("initrd.img-{release}"),
-                format!("initramfs-{release}.img"),
-            ];
-            let mut paths = names.iter().map(|name| Path::new(BOOT).join(name));
-            match paths.find(|path| path.exists()) {
+            match initramfs_of(Path::new(BOOT), release) {
                 Some(path) => images.push((path.clone(), stamp(&path))),
                 None => warn!(
                     "{} has no initramfs: it boots the plain system",
@@ -154,13 +149,25 @@ impl Generator {
     }
 }
 
-/// Whether an image has the agent, as what makes images on this machine lists it.
+/// The initramfs that a folder has for the kernel of this release.
+pub fn initramfs_of(folder: &Path, release: &str) -> Option<PathBuf> {
+    let names = [
+        format!("initrd.img-{release}"),
+        format!("initramfs-{release}.img"),
+    ];
+    let mut paths = names.iter().map(|name| folder.join(name));
+    paths.find(|path| path.exists())
+}
+
+/// Whether this initramfs has the agent, by what this system has to list it, whoever made it. Else it says why that can not be told.
 pub fn has_agent(image: &Path) -> Result<bool, String> {
-    let mut known = ALL.iter().filter(|it| program(it.lister).is_some());
-    let known = known
-        .next()
-        .ok_or("neither lsinitramfs nor lsinitrd is here")?;
-    known.look_into(image).map(|[agent, _]| agent)
+    let has = |it: &&Generator| program(it.lister).is_some();
+    let found = ALL.iter().find(has);
+    let found = found.ok_or("this system has neither lsinitramfs nor lsinitrd")?;
+    match image.exists() {
+        true => found.look_into(image).map(|[agent, _]| agent),
+        false => Ok(false),
+    }
 }
 
 fn program(name: &str) -> Option<PathBuf> {

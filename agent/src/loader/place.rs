@@ -55,7 +55,7 @@ fn is_bls(top: &Path) -> bool {
 }
 
 /// The partition that fstab has at this place, mounted.
-fn mounted(fstab: &str, place: &str) -> Result<Option<Visit>> {
+pub fn mounted(fstab: &str, place: &str) -> Result<Option<Visit>> {
     let device = fstab.lines().find_map(|line| {
         let mut fields = line.split_ascii_whitespace();
         let device = fields.next().filter(|it| !it.starts_with('#'))?;

@@ -56,6 +56,12 @@ pub fn tmpfs(at: &Path, size: Option<&str>) -> Result<(), Errno> {
     )
 }
 
+/// Mounts the variables of UEFI.
+pub fn efi_variables(at: &Path) -> Result<(), Errno> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("efivarfs"), at, Some("efivarfs"), flags, NO_DATA)
+}
+
 /// Moves a mount. Its parent's mount must be private, as all are in an initramfs.
 pub fn move_mount(from: &Path, to: &Path) -> Result<(), Errno> {
     mount(Some(from), to, NO_DATA, MsFlags::MS_MOVE, NO_DATA)
@@ -77,10 +83,11 @@ pub fn make_all_private(at: &Path) -> Result<(), Errno> {
     mount(NO_DATA, at, NO_DATA, flags, NO_DATA)
 }
 
-/// Gives this process mounts of its own: what it mounts from here on nobody else sees, and it ends with the process.
+/// Gives this process mounts of its own: what it mounts from here on nobody else sees, and it ends with the process. What others mount it sees.
 pub fn part() -> crate::error::Result<()> {
     let apart = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS);
-    let apart = apart.and_then(|()| make_all_private(Path::new("/")));
+    let flags = MsFlags::MS_SLAVE | MsFlags::MS_REC;
+    let apart = apart.and_then(|()| mount(NO_DATA, "/", NO_DATA, flags, NO_DATA));
     apart.map_err(Error::system("can not part the mounts of", Path::new("/")))
 }
 

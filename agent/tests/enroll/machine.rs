@@ -9,11 +9,12 @@ use std::process::{Child, Command, Stdio};
 
 use crate::programs::{Site, reclone_model};
 
-/// Mounts what the machine has from the kernel and, of programs, from the machine under test; the mounts end with the shell.
+/// Mounts what the machine has as its root, from the kernel and, of programs, from the machine under test; the mounts end with the shell.
 const RUN: &str = r#"
 root=$1
 shift
 mount --make-rprivate /
+mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
 for folder in dev usr/bin usr/lib/x86_64-linux-gnu usr/lib64; do
     [ ! -e "/$folder" ] || mount --bind "/$folder" "$root/$folder"

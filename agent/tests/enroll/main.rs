@@ -1,6 +1,7 @@
 //! `enroll` and `unenroll` on machines that are folders: both change a machine as a whole, or not at all.
 #![allow(clippy::unwrap_used)]
 
+mod bootable;
 mod hook;
 mod machine;
 mod pool;
