@@ -52,6 +52,7 @@ impl Bring<'_> {
             (work, layout) = self.plan(&mut bases, &staging)?;
             self.make_room(self.finder.space(&work))?;
         }
+        self.watcher.planned(&staging.manifest());
         let figures = self.fetch(work, &staging, &bases)?;
         info!(
             "fetched {} objects, {}, as {}",

@@ -2,7 +2,7 @@
 //! then does is in `docs/boot.md`.
 
 mod conf;
-pub(crate) mod generator;
+mod generator;
 pub mod machine;
 
 use std::fs::{self, File};

@@ -31,6 +31,9 @@ const MAX_WORKERS: usize = 4;
 pub trait Watcher: Sync {
     /// `done` of `total` bytes have come.
     fn transferred(&self, done: u64, total: u64);
+
+    /// It is known what is to come, by this manifest; nothing of it is here yet.
+    fn planned(&self, _manifest: &Path) {}
 }
 
 /// Someone who does not want to know.

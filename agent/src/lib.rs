@@ -22,6 +22,7 @@ pub mod fetch;
 pub mod follow;
 pub mod held;
 pub mod image;
+pub mod kernels;
 pub mod manifest;
 pub mod memory;
 pub mod open_pack;

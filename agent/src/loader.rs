@@ -8,6 +8,7 @@ mod grub;
 mod kernel;
 mod place;
 mod put;
+pub mod room;
 
 use std::fs;
 use std::io;

@@ -1,17 +1,17 @@
 //! What a sync would do: how much it would ask of the store, of the disk and of time, and which files it would change. Asks
 //! for heads, indexes and the manifest; writes nothing to the pool, which need not even be there.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::BufReader;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use reclone_format::{Head, ManifestReader, PublicKey, TreePath};
+use reclone_format::{Head, PublicKey, TreePath};
 use serde_json::{Value, json};
 
 use crate::accept::{check_head, check_number, known_validators, read_head};
 use crate::changes::{Change, compare};
 use crate::error::{Error, Result};
+use crate::kernels::Kernels;
 use crate::manifest::{open_manifest, read_manifest};
 use crate::plan::PackPlan;
 use crate::pool::Pool;
@@ -55,8 +55,8 @@ pub struct Preview {
     pub counts: [u64; 3],
     /// These paths, if they were asked for.
     pub paths: Vec<(Change, TreePath)>,
-    /// The kernels that it has modules of.
-    pub kernels: Vec<String>,
+    /// Its kernels.
+    pub kernels: Kernels,
     /// Bytes of disk that it takes, while it lasts.
     pub space: u64,
     /// Bytes of disk that are free.
@@ -135,7 +135,8 @@ impl Preview {
         let old = state
             .current
             .filter(|_| state.model.as_ref() == Some(&head.model));
-        self.kernels = kernels(open_manifest(&path, head)?)?;
+        let manifest = open_manifest(&path, head)?;
+        self.kernels = Kernels::of(manifest).map_err(Error::published("manifest"))?;
         // A damaged one is told of by others; everything is new then.
         let old = old.and_then(|current| read_manifest(&pool.manifest(current.number)).ok());
         compare(old, open_manifest(&path, head)?, |change, path| {
@@ -176,8 +177,9 @@ impl Preview {
             mib(self.space),
             mib(self.free)
         );
-        if !self.kernels.is_empty() {
-            text += &format!("kernels: {}\n", self.kernels.join(", "));
+        let kernels = &self.kernels.with_modules;
+        if !kernels.is_empty() {
+            text += &format!("kernels: {}\n", kernels.join(", "));
         }
         for (change, path) in &self.paths {
             text += &format!("{} {path}\n", sign(*change));
@@ -203,27 +205,12 @@ impl Preview {
             "added": added,
             "changed": changed,
             "removed": removed,
-            "kernels": self.kernels,
+            "kernels": self.kernels.with_modules,
             "space": self.space,
             "free": self.free,
             "paths": paths.collect::<Vec<_>>(),
         })
     }
-}
-
-/// The kernels whose modules a tree has, by what `depmod` wrote about them.
-fn kernels(manifest: ManifestReader<BufReader<File>>) -> Result<Vec<String>> {
-    let mut kernels = Vec::new();
-    for item in manifest {
-        let path = item.map_err(Error::published("manifest"))?.entry.path;
-        let path = path.as_bytes();
-        let path = path.strip_prefix(b"usr/").unwrap_or(path);
-        let release = path
-            .strip_prefix(b"lib/modules/")
-            .and_then(|rest| rest.strip_suffix(b"/modules.dep"));
-        kernels.extend(release.map(|name| String::from_utf8_lossy(name).into_owned()));
-    }
-    Ok(kernels)
 }
 
 fn sign(change: Change) -> &'static str {

@@ -20,10 +20,10 @@ use serde_json::{Value, json};
 use crate::cli::{self, Verb};
 use crate::config::{Config, Key};
 use crate::error::{Error, Result};
-use crate::fetch::Watcher;
 use crate::firmware::Variables;
 use crate::follow::Follow;
 use crate::good::Good;
+use crate::loader::room::Lookout;
 use crate::loader::{self, Asked, Put, bootable};
 use crate::pool::Pool;
 use crate::progress::TerminalProgress;
@@ -90,10 +90,13 @@ fn open_pool(named: Option<&PathBuf>) -> Result<Pool> {
     Pool::open(&pool_path(named, &read_config()))
 }
 
-fn watcher() -> Box<dyn Watcher> {
-    match std::io::stderr().is_terminal() {
-        true => Box::new(TerminalProgress::new(Instant::now())),
-        false => Box::new(()),
+fn watcher() -> Lookout {
+    Lookout {
+        inner: match std::io::stderr().is_terminal() {
+            true => Box::new(TerminalProgress::new(Instant::now())),
+            false => Box::new(()),
+        },
+        wanted: || read_config().boot_loader,
     }
 }
 
@@ -219,12 +222,12 @@ fn run_verify(options: &cli::Verify) -> Result<()> {
     let lock = pool.lock()?;
     if options.repair {
         // Without damage there is no need for a store.
-        let damage = verify::verify(&pool, &*watcher)?;
+        let damage = verify::verify(&pool, &watcher)?;
         if damage.count() > 0 {
             report_damage(&pool, &damage, options.json);
             let follow = follow(&pool, options.store.as_ref(), options.key.as_ref(), None)?;
             with_network(&follow, None, || {
-                repair::mend_all(&pool, &follow, damage, &lock, &*watcher)
+                repair::mend_all(&pool, &follow, damage, &lock, &watcher)
             })?;
             if !options.json {
                 println!("all damage is mended");
@@ -232,7 +235,7 @@ fn run_verify(options: &cli::Verify) -> Result<()> {
             return Ok(());
         }
     }
-    let damage = verify::verify(&pool, &*watcher)?;
+    let damage = verify::verify(&pool, &watcher)?;
     report_damage(&pool, &damage, options.json);
     match damage.count() {
         0 if options.json => {}
@@ -332,7 +335,7 @@ fn run_reset(options: &cli::Reset) -> Result<()> {
     let follow = follow(&pool, options.store.as_ref(), options.key.as_ref(), None)?;
     let watcher = watcher();
     let (report, damage) = with_network(&follow, None, || {
-        let report = sync_from(&pool, &follow, Goal::Commit, None, &*watcher)?;
+        let report = sync_from(&pool, &follow, Goal::Commit, None, &watcher)?;
         if !options.json {
             println!("{}", sync::describe(&report));
         }
@@ -344,8 +347,8 @@ fn run_reset(options: &cli::Reset) -> Result<()> {
         keep::end_sessions(&pool)?;
         let ended = remove_ended(&pool)?;
         info!("{ended} sessions are dropped");
-        let damage = verify::verify(&pool, &*watcher)?;
-        let damage = repair::mend_all(&pool, &follow, damage, &lock, &*watcher)?;
+        let damage = verify::verify(&pool, &watcher)?;
+        let damage = repair::mend_all(&pool, &follow, damage, &lock, &watcher)?;
         Ok((report, damage))
     })?;
     let (objects, mended) = (damage.checked, damage.count());

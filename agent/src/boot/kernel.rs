@@ -4,7 +4,6 @@
 //! What keeps this from a loop: the new kernel is told that it was started so, and starts no further one; and a note in the pool, written
 //! before and removed by the agent that comes up after, keeps a kernel from which none came back from being started again.
 
-use std::cmp::Ordering;
 use std::fs::{self, File};
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
@@ -19,6 +18,7 @@ use crate::boot::disk::make_read_only;
 use crate::boot::modules::Modules;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::kernels::by_version;
 use crate::pool::{Pool, replace};
 use crate::state::Generation;
 use crate::sys::{kexec, mount};
@@ -169,20 +169,6 @@ pub fn newest(root: &Path) -> Option<String> {
         initramfs.exists() && Modules::of(release).are_in(root)
     };
     releases.filter(is_whole).max_by(|a, b| by_version(a, b))
-}
-
-/// As people count: numbers by value, the rest as text.
-fn by_version(a: &str, b: &str) -> Ordering {
-    let key = |text: &str| -> Vec<(u64, String)> {
-        let parts = text.split_inclusive(|letter: char| !letter.is_ascii_digit());
-        let part = |part: &str| {
-            let rest = part.trim_start_matches(|letter: char| letter.is_ascii_digit());
-            let digits = &part[..part.len() - rest.len()];
-            (digits.parse().unwrap_or(0), rest.to_owned())
-        };
-        parts.map(part).collect()
-    };
-    key(a).cmp(&key(b))
 }
 
 fn forget(note: &Path) {

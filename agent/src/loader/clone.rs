@@ -9,7 +9,7 @@ use super::kernel::words_of;
 use super::{Asked, Entries, Kernel, Loader, Put, came_from};
 use crate::boot::kernel::{look_into, newest};
 use crate::config::Config;
-use crate::enroll::generator::has_agent;
+use crate::enroll::has_agent;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::running::{self, Running};

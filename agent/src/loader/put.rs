@@ -15,7 +15,7 @@ use crate::pool::{create_new, list, remove_dir};
 use crate::sys::{freeze, mount};
 
 /// For names, entries and what a file system needs for itself.
-const SPARE: u64 = 2 << 20;
+pub(super) const SPARE: u64 = 2 << 20;
 
 impl Loader {
     /// Whether it boots this kernel, and all of that is there.
@@ -126,22 +126,8 @@ impl Loader {
     }
 
     fn check_room(&self, kernel: &Kernel) -> Result<()> {
-        let stat = nix::sys::statvfs::statvfs(&self.home).map_err(Error::system(
-            "can not ask for the free space of",
-            &self.home,
-        ))?;
-        let free = stat.blocks_available() * stat.fragment_size();
-        let needed = kernel.lengths()?.iter().sum::<u64>() + SPARE;
-        match needed <= free {
-            true => Ok(()),
-            false => Err(Error::Loader(format!(
-                "{}: {} MiB are needed for the kernel {}, {} MiB are free: remove old kernels in the plain system (reclone=off); until then the boot loader stays as it is",
-                self.home.display(),
-                needed.div_ceil(1 << 20),
-                kernel.entry.release(),
-                free >> 20
-            ))),
-        }
+        let bytes = kernel.lengths()?.iter().sum();
+        self.check_room_for(kernel.entry.release(), bytes)
     }
 
     /// Nothing names the folder yet.

@@ -12,9 +12,11 @@ use crate::config::{CONFIG_FILE, Config, Key};
 use crate::enroll::{Change, Settings, machine};
 use crate::error::{Error, Result};
 use crate::follow::Follow;
+use crate::loader::Loader;
 use crate::pool::Pool;
 use crate::preview::{Preview, PreviewOptions, preview};
 use crate::running;
+use crate::sys::mount;
 
 /// How long the store may take to answer, in seconds.
 const PATIENCE: u64 = 60;
@@ -49,6 +51,7 @@ pub fn run_enroll(options: &cli::Enroll) -> Result<()> {
         change.generator.name,
         machine::secure_boot()
     );
+    say_boot_loader(&coming, &kernel);
     check(&coming, &kernel, &config, &pool)?;
     if options.dry_run {
         println!(
@@ -65,12 +68,34 @@ pub fn run_enroll(options: &cli::Enroll) -> Result<()> {
     Ok(())
 }
 
+/// Says who will start the model's kernels, and whether they will find room.
+fn say_boot_loader(coming: &Preview, kernel: &str) {
+    let look = || -> Result<_> {
+        mount::part()?;
+        let loader = Loader::find(Path::new("/"))?;
+        let room = match coming.kernels.newest_after(kernel) {
+            Some((release, bytes)) => loader.check_room_for(release, bytes),
+            None => Ok(()),
+        };
+        Ok((loader.title(), loader.free()? >> 20, room))
+    };
+    match look() {
+        Err(error) => println!("loader:  none that gets the model's kernels: {error}"),
+        Ok((title, free, room)) => {
+            println!("loader:  {title}, {free} MiB free for the model's kernels");
+            if let Err(error) = room {
+                warn!("{error}");
+            }
+        }
+    }
+}
+
 /// Says what will not be as expected; fails where there is no room.
 fn check(coming: &Preview, kernel: &str, config: &Config, pool: &Pool) -> Result<()> {
-    let has = |it: &String| it == kernel;
-    if !coming.kernels.is_empty() && !coming.kernels.iter().any(has) {
+    let mut known = coming.kernels.with_modules.iter();
+    if known.len() > 0 && !known.any(|it| it == kernel) {
         warn!(
-            "the model has no modules of this machine's kernel {kernel}: each boot has to start the generation's own after it; a kernel of the model's in this machine's /boot saves that"
+            "the model has no modules of this machine's kernel {kernel}: each boot has to start the generation's own after it, until the boot loader has that; a kernel of the model's in this machine's /boot saves it"
         );
     }
     if config.pool_device.is_none() && coming.space > coming.free {

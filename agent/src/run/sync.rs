@@ -57,7 +57,7 @@ pub fn run_sync(options: &cli::Sync) -> Result<()> {
     let watcher = run::watcher();
     let report = with_network(&follow, deadline, || {
         let plain_root = options.plain_root.as_deref();
-        sync_from(&pool, &follow, Goal::Commit, plain_root, &*watcher)
+        sync_from(&pool, &follow, Goal::Commit, plain_root, &watcher)
     })?;
     run::say(options.json, &value(&report), &describe(&report));
     Ok(())
@@ -94,7 +94,7 @@ pub fn run_fetch(options: &cli::Fetch) -> Result<()> {
     }
     let watcher = run::watcher();
     let report = with_network(&follow, deadline, || {
-        sync_from(&pool, &follow, Goal::Stage, None, &*watcher)
+        sync_from(&pool, &follow, Goal::Stage, None, &watcher)
     })?;
     run::say(options.json, &value(&report), &describe(&report));
     Ok(())

@@ -58,6 +58,10 @@ fn enroll_makes_a_clone_and_unenroll_makes_it_what_it_was() {
         assert!(lines[6].starts_with("machine: Linux "), "{said}");
         assert_eq!(
             lines[7],
+            "loader:  none that gets the model's kernels: this disk has no boot loader that reclone knows: no /boot/grub/grub.cfg and no loader/entries, by its /etc/fstab"
+        );
+        assert_eq!(
+            lines[8],
             "this machine is a clone from its next boot on; with reclone=off on the kernel command line it boots as it is now"
         );
         assert!(
