@@ -24,6 +24,8 @@ use crate::running;
 pub use clone::{look, put};
 pub use kernel::Kernel;
 
+/// Where the running clone's disk is.
+const DISK: &str = "/run/reclone/disk";
 /// The names of what an entry starts, in its folder.
 const FILES: [&str; 2] = ["vmlinuz", "initrd.img"];
 

@@ -112,7 +112,7 @@ fn killed_at(command: &Command, call: &str, count: u64) -> Ran {
 fn a_full_disk_leaves_the_old_generation_in_place() {
     let model = Model::without_store();
     let _disk = Mounted::new(model.store(), &["-t", "tmpfs", "-o", "size=2m", "none"]);
-    support::run(&["init", &model.store_text(), "--key", &model.key_text()]).expect(0);
+    run(&["init", &model.store_text(), "--key", &model.key_text()]).expect(0);
     model.write("small", "x");
     model.publish(&[]).expect(0);
     let before = fs::read(model.store().join("head")).unwrap();
@@ -167,7 +167,7 @@ fn a_second_publish_says_who_holds_the_store() {
         model.store_text()
     );
     model.publish(&[]).expect(1).says(&text);
-    support::run(&["prune", "--keep", "1", &model.store_text()])
+    run(&["prune", "--keep", "1", &model.store_text()])
         .expect(1)
         .says(&text);
     drop(holder.stdin.take());

@@ -272,7 +272,12 @@ fn kernel(places: &Places, uuid: &str) -> Result<Kernel> {
         let path = places.root.join(format!("boot/{name}-{release}"));
         File::open(&path).map_err(Error::system("can not open", &path))
     };
-    Kernel::new([open("vmlinuz")?, open("initrd.img")?], &release, folder, words)
+    Kernel::new(
+        [open("vmlinuz")?, open("initrd.img")?],
+        &release,
+        folder,
+        words,
+    )
 }
 
 /// Makes the words of the kernel command line a part of the configuration, which goes into the initramfs on the disk.

@@ -6,7 +6,7 @@ use std::path::Path;
 use log::info;
 
 use super::kernel::words_of;
-use super::{Asked, Entries, Kernel, Loader, Put, came_from};
+use super::{Asked, DISK, Entries, Kernel, Loader, Put, came_from};
 use crate::boot::kernel::{look_into, newest};
 use crate::config::Config;
 use crate::enroll::has_agent;
@@ -15,9 +15,6 @@ use crate::pool::Pool;
 use crate::running::{self, Running};
 use crate::sys::mount;
 use crate::trial;
-
-/// Where its disk is.
-const DISK: &str = "/run/reclone/disk";
 
 /// What the kernel command line tells of this boot.
 struct Boot {

@@ -243,7 +243,7 @@ mod tests {
                 "{error}"
             );
             assert_eq!(fs::read_to_string(&path).unwrap(), "set timeout=5\n");
-            assert_eq!(list(folder.path()).unwrap(), [path.clone()]);
+            assert_eq!(list(folder.path()).unwrap(), std::slice::from_ref(&path));
             edit.old = "set timeout=5\n".into();
             replace(&edit).unwrap();
             assert_eq!(read(&path).unwrap(), edit.new.unwrap_or_default());
