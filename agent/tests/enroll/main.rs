@@ -58,7 +58,7 @@ fn enroll_makes_a_clone_and_unenroll_makes_it_what_it_was() {
         assert!(lines[6].starts_with("machine: Linux "), "{said}");
         assert_eq!(
             lines[7],
-            "loader:  none that gets the model's kernels: this disk has no boot loader that reclone knows: no /boot/grub/grub.cfg and no loader/entries, by its /etc/fstab"
+            "loader:  none that gets the model's kernels: this disk has no boot loader that reclone knows: no /boot/grub/grub.cfg, and no loader/entries on a FAT, by its /etc/fstab"
         );
         assert_eq!(
             lines[8],
