@@ -6,8 +6,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::error::{Context, Error, Result};
+use crate::temp_file::sync_folder;
 
 /// How a secret key file that is protected by a passphrase begins, in base64.
 const PROTECTED: &str = "RWRTY0Iy";
@@ -170,15 +172,24 @@ fn failed(path: &Path, error: &minisign::PError) -> Error {
     }
 }
 
+/// Writes a file that is not there yet: whole and durable under its name, or not at all.
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let new = PathBuf::from(name);
+    // Of a run that did not come to its end.
+    let _ = fs::remove_file(&new);
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(mode)
-        .open(path)
-        .context("create", path)?;
-    file.write_all(bytes).context("write", path)?;
-    file.sync_all().context("sync", path)
+        .open(&new)
+        .context("create", &new)?;
+    file.write_all(bytes).context("write", &new)?;
+    file.sync_all().context("sync", &new)?;
+    renameat_with(CWD, &new, CWD, path, RenameFlags::NOREPLACE).context("create", path)?;
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+    sync_folder(folder.unwrap_or(Path::new(".")))
 }
 
 fn read_passphrase(file: &Path) -> Result<String> {
