@@ -29,9 +29,7 @@ pub enum Barrier {
     Mended,
     /// Its final name.
     Replaced,
-    /// Kernel and initramfs beside the boot loader, which nothing names.
-    KernelCopied,
-    /// What names them, before it takes the old one's place.
+    /// Kernel and initramfs beside the boot loader, and what names them, before it takes the old one's place.
     EntriesWritten,
     /// Its final name.
     EntriesNamed,
@@ -39,7 +37,7 @@ pub enum Barrier {
 
 impl Barrier {
     /// Every barrier.
-    pub const ALL: [Barrier; 13] = [
+    pub const ALL: [Barrier; 12] = [
         Barrier::Staged,
         Barrier::Named,
         Barrier::StateWritten,
@@ -50,7 +48,6 @@ impl Barrier {
         Barrier::Carried,
         Barrier::Mended,
         Barrier::Replaced,
-        Barrier::KernelCopied,
         Barrier::EntriesWritten,
         Barrier::EntriesNamed,
     ];
@@ -68,7 +65,6 @@ impl Barrier {
             Barrier::Carried => "carried",
             Barrier::Mended => "mended",
             Barrier::Replaced => "replaced",
-            Barrier::KernelCopied => "kernel-copied",
             Barrier::EntriesWritten => "entries-written",
             Barrier::EntriesNamed => "entries-named",
         }

@@ -1,5 +1,5 @@
-//! The order of writes: files, their folder, what names them, and only then what nobody names goes. Between the steps everything is where
-//! a boot loader sees it, which replays no journal.
+//! The order of writes: files, their folder, what is to name them; then its name; and only then what nobody names goes. Between the steps
+//! everything is where a boot loader sees it, which replays no journal.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -7,11 +7,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use log::{info, warn};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{Asked, Edit, Entries, FILES, Kernel, Loader, Put, bls, read};
 use crate::barrier::Barrier;
 use crate::error::{Error, Result};
-use crate::pool::{create_new, list, remove_dir};
+use crate::pool::{create_new, list, remove_any, remove_dir};
 use crate::sys::{freeze, mount};
 
 /// For names, entries and what a file system needs for itself.
@@ -149,17 +150,18 @@ impl Loader {
             }
             Ok(())
         };
-        copy().map_err(Error::system("can not write", &folder))?;
-        self.settle(Barrier::KernelCopied)
+        copy().map_err(Error::system("can not write", &folder))
     }
 
     /// Replaces the files that name what there is.
     fn write_entries(&self, entries: &Entries, asked: Asked) -> Result<()> {
-        self.edits(entries, asked)?.iter().try_for_each(replace)?;
+        let aside = self.home.join("reclone");
+        let edits = self.edits(entries, asked)?;
+        edits.iter().try_for_each(|edit| replace(edit, &aside))?;
         self.settle(Barrier::EntriesNamed)
     }
 
-    /// Removes what no entry starts. What runs before a change was not settled by it.
+    /// Removes what no entry starts, and the entries of before. What runs before a change was not settled by it.
     fn prune(&self, settle: bool) -> Result<()> {
         let all = self.home.join("reclone");
         let mut old = if all.is_dir() {
@@ -172,7 +174,7 @@ impl Loader {
         if settle && !old.is_empty() {
             self.settle(Barrier::EntriesNamed)?;
         }
-        old.iter().try_for_each(|path| remove_dir(path))
+        old.iter().try_for_each(|path| remove_any(path))
     }
 
     fn settle(&self, barrier: Barrier) -> Result<()> {
@@ -183,13 +185,12 @@ impl Loader {
     }
 }
 
-/// Replaces a file by one rename, or removes it; not if somebody else wrote to it since it was read.
-fn replace(edit: &Edit) -> Result<()> {
+/// Replaces a file by one rename, or removes it; not if somebody else wrote to it since it was read. The new one is where a boot loader sees
+/// it before it gets its name, and the one that had the name stays in the folder `aside`, for [`Loader::prune`].
+fn replace(edit: &Edit, aside: &Path) -> Result<()> {
     let Edit { path, old, new } = edit;
     let failed = |error| Error::system("can not write", path)(error);
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
+    let beside = aside.join(path.file_name().unwrap_or_default());
     let folder = path.parent().unwrap_or(path);
     if let Some(text) = new {
         write(&beside, text, path).map_err(failed)?;
@@ -202,7 +203,9 @@ fn replace(edit: &Edit) -> Result<()> {
         )));
     }
     let named = match new {
-        Some(_) => fs::rename(&beside, path),
+        // What has no such step, or nothing to take the name from, is renamed.
+        Some(_) => renameat_with(CWD, &beside, CWD, path, RenameFlags::EXCHANGE)
+            .or_else(|_| fs::rename(&beside, path)),
         None => fs::remove_file(path),
     };
     named
@@ -212,13 +215,15 @@ fn replace(edit: &Edit) -> Result<()> {
 
 /// Writes a file that is to take the place of another, with that one's mode.
 fn write(path: &Path, text: &str, other: &Path) -> io::Result<()> {
-    fs::create_dir_all(path.parent().unwrap_or(path))?;
+    for file in [path, other] {
+        fs::create_dir_all(file.parent().unwrap_or(file))?;
+    }
     let mut file = create_new(path)?;
     if let Ok(old) = fs::metadata(other) {
         file.set_permissions(old.permissions())?;
     }
     file.write_all(text.as_bytes())?;
-    Barrier::EntriesWritten.pass(|| file.sync_all())
+    Barrier::EntriesWritten.pass(|| freeze::settle(&file))
 }
 
 #[cfg(test)]
@@ -229,7 +234,10 @@ mod tests {
     #[test]
     fn what_an_administrator_writes_at_the_same_moment_is_not_lost() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("custom.cfg");
+        let (path, aside) = (
+            folder.path().join("custom.cfg"),
+            folder.path().join("aside"),
+        );
         for new in [Some("ours\n".to_owned()), None] {
             fs::write(&path, "set timeout=5\n").unwrap();
             let mut edit = Edit {
@@ -237,7 +245,7 @@ mod tests {
                 old: "set timeout=3\n".into(),
                 new,
             };
-            let error = replace(&edit).unwrap_err().to_string();
+            let error = replace(&edit, &aside).unwrap_err().to_string();
             assert!(
                 error.contains("custom.cfg was changed by somebody else"),
                 "{error}"
@@ -245,7 +253,7 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), "set timeout=5\n");
             assert_eq!(list(folder.path()).unwrap(), std::slice::from_ref(&path));
             edit.old = "set timeout=5\n".into();
-            replace(&edit).unwrap();
+            replace(&edit, &aside).unwrap();
             assert_eq!(read(&path).unwrap(), edit.new.unwrap_or_default());
         }
     }

@@ -10,11 +10,7 @@ use reclone::barrier::Barrier;
 use super::disk::{Disk, kernels, put};
 use super::mounts::is_root;
 
-const STEPS: [Barrier; 3] = [
-    Barrier::KernelCopied,
-    Barrier::EntriesWritten,
-    Barrier::EntriesNamed,
-];
+const STEPS: [Barrier; 2] = [Barrier::EntriesWritten, Barrier::EntriesNamed];
 
 /// Ends there, as the environment says. Run by the test below.
 #[test]
