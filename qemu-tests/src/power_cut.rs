@@ -1,10 +1,13 @@
 //! The power-cut explorer: records every write of a clone's disk, rebuilds the disk as it could be after a cut at any moment,
 //! and boots the next time from it.
 
+pub mod boot_loader;
 pub mod check;
 pub mod cuts;
 pub mod explore;
+pub mod fat;
 pub mod image;
+pub mod plain;
 pub mod record;
 pub mod steps;
 pub mod stores;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
+use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -14,13 +15,19 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::reboot::{RebootMode, reboot};
+use nix::unistd::chroot;
 use qemu_tests::power_cut::steps::{
     DAMAGE, DAMAGE_AT, DISK, DRIFT, DRIFT_CONTENT, GOES_ON, MARK, MARKS, OBJECT, OWN, RESTORED,
     ROOT, SEEDED, STEPS, STORES, Step, unmount,
 };
 
 const AGENT: &str = "/usr/sbin/reclone";
+/// A copy of it in a folder that the running clone has, too.
+const AGENT_INSIDE: &str = "/run/agent";
+/// With this word before it, a verb of the agent's is run in the running clone.
+const INSIDE: &str = "inside";
 const SHUTDOWN_PROGRAM: &str = "/run/initramfs/shutdown";
 const POOL: &str = "/run/reclone/disk/reclone";
 /// Longer than the journals' intervals, which are set to a second: what the kernel writes unasked gets written.
@@ -36,6 +43,10 @@ fn main() {
         println!("power-cut: failed: {panic}");
         let _ = reboot(RebootMode::RB_POWER_OFF);
     }));
+    let mut arguments = env::args().skip(1);
+    if arguments.next().as_deref() == Some(INSIDE) {
+        run_inside(&arguments.next().unwrap());
+    }
     let machine = Machine::start();
     for (number, (step, _)) in STEPS.iter().enumerate() {
         machine.run(*step);
@@ -75,6 +86,9 @@ impl Machine {
             "loop",
             "erofs",
             "overlay",
+            "vfat",
+            "nls_cp437",
+            "nls_ascii",
             &words["kind"],
         ] {
             succeed(Command::new("/sbin/modprobe").arg(module));
@@ -87,10 +101,11 @@ impl Machine {
         let _ = fs::write("/proc/sys/fs/xfs/xfssyncd_centisecs", "100");
         fs::create_dir_all(STORES).unwrap();
         mount_at(&disk("stores"), STORES, "ext4", MsFlags::MS_RDONLY, "");
-        Machine {
-            disk: disk("root"),
-            words,
-        }
+        fs::copy(AGENT, AGENT_INSIDE).unwrap();
+        let disk = disk("root");
+        // By this name the plain system's fstab calls its partitions.
+        assert_eq!(disk, Path::new("/dev/vda"));
+        Machine { disk, words }
     }
 
     fn run(&self, step: Step) {
@@ -105,6 +120,11 @@ impl Machine {
             Step::Rollback => succeed(self.agent("rollback").args(pool)),
             Step::Sync(number) => succeed(self.agent("sync").args(pool).args(from(number))),
             Step::Reset(number) => succeed(self.agent("reset").args(pool).args(from(number))),
+            Step::Loader => {
+                for verb in ["good", "loader"] {
+                    succeed(self.program(Path::new("/init")).args([INSIDE, verb]));
+                }
+            }
             Step::Prune => succeed(self.agent("prune").args(pool)),
             Step::Damage => damage(),
             Step::Shutdown => shut_down(),
@@ -112,14 +132,20 @@ impl Machine {
     }
 
     fn agent(&self, verb: &str) -> Command {
-        let mut agent = Command::new(AGENT);
+        let mut agent = self.program(Path::new(AGENT));
         agent.arg(verb);
+        agent
+    }
+
+    /// A program that runs the agent, or is it.
+    fn program(&self, path: &Path) -> Command {
+        let mut program = Command::new(path);
         for variable in ["RECLONE_OMIT", "RECLONE_PAUSE"] {
             if let Some(value) = self.words.get(variable) {
-                agent.env(variable, value);
+                program.env(variable, value);
             }
         }
-        agent
+        program
     }
 
     fn boot(&self, store: u64) {
@@ -128,7 +154,7 @@ impl Machine {
         let config = format!("store = {STORES}/{store}\nkey = {STORES}/key.pub\n");
         fs::write("/etc/reclone/reclone.conf", config).unwrap();
         mount_at(
-            &self.disk,
+            Path::new("/dev/vda1"),
             ROOT,
             &self.words["kind"],
             MsFlags::empty(),
@@ -179,6 +205,26 @@ fn from(store: u64) -> [String; 4] {
         "--key".to_owned(),
         format!("{STORES}/key.pub"),
     ]
+}
+
+/// In mounts of its own, with the clone's root as the root: as a shell in it would.
+fn run_inside(verb: &str) -> ! {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let none: Option<&str> = None;
+    for place in ["/dev", "/proc", "/run", "/sys"] {
+        let to = format!("{ROOT}{place}");
+        mount(
+            Some(place),
+            &*to,
+            none,
+            MsFlags::MS_BIND | MsFlags::MS_REC,
+            none,
+        )
+        .unwrap();
+    }
+    chroot(ROOT).unwrap();
+    env::set_current_dir("/").unwrap();
+    panic!("{}", Command::new(AGENT_INSIDE).arg(verb).exec());
 }
 
 fn mount_at(source: &Path, place: &str, kind: &str, flags: MsFlags, options: &str) {

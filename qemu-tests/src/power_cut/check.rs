@@ -1,6 +1,6 @@
 //! Boots from a disk as a cut left it, the way the next boot would, and holds it against what was promised.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -10,7 +10,8 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use reclone::state::State;
 
-use super::record::Kind;
+use super::boot_loader::{Loader, look_at_root, look_without_journal};
+use super::plain::Kind;
 use super::steps::{
     After, BEFORE, DAMAGED, DISK, DRIFT, DRIFT_CONTENT, Drift, FIRST_POLICY, GOES_ON, NEWEST, OWN,
     OWN_TEXT, RESTORED, ROOT, SEEDED, STEPS, STORES, unmount,
@@ -48,6 +49,16 @@ impl<'a> Promise<'a> {
         self.before.damaged || self.after.damaged
     }
 
+    /// What the boot loader starts.
+    pub fn starts(&self) -> [&'static [u64]; 2] {
+        [self.before.starts, self.after.starts]
+    }
+
+    /// Whether that is changing.
+    pub fn is_in_loader(&self) -> bool {
+        self.before.starts != self.after.starts
+    }
+
     /// In the middle of a step that changes that, both are right.
     fn drift(&self) -> Drift {
         match self.before.drift == self.after.drift {
@@ -58,22 +69,32 @@ impl<'a> Promise<'a> {
 }
 
 /// Mounts the disk, boots from it with no store in reach, then brings it to the newest generation; `to_the_end`, every path of
-/// that is looked at, too, and not only its objects and image. What is wrong is the inner error; after an outer one the disk may still be
-/// in use.
+/// that is looked at, too, and not only its objects and image. So is what the boot loader finds, which is always looked at while that
+/// changes. `device` is the root partition of the disk. What is wrong is the inner error; after an outer one the disk may still be in use.
 pub fn check(
+    disk: &File,
     device: &str,
     kind: &Kind,
     promise: &Promise,
     stores: &Stores,
     to_the_end: bool,
 ) -> io::Result<Result<(), String>> {
-    let (kind, options) = (Some(kind.kind), Some(kind.options));
-    if let Err(error) = mount(Some(device), ROOT, kind, MsFlags::empty(), options) {
+    let looks = to_the_end || promise.is_in_loader();
+    if looks && let Err(wrong) = look_without_journal(disk, device, kind, promise.starts(), stores)?
+    {
+        return Ok(Err(wrong));
+    }
+    let (name, options) = (Some(kind.kind), Some(kind.options));
+    if let Err(error) = mount(Some(device), ROOT, name, MsFlags::empty(), options) {
         return Ok(Err(format!("it can not be mounted: {error}")));
     }
     // A tree that can not be read to its end is a violation like any other.
     let checked = catch_unwind(AssertUnwindSafe(|| {
         let pool = next_boot(promise, stores)?;
+        if looks && kind.loader == Loader::Grub {
+            let root = Path::new(&pool).parent().unwrap_or(Path::new(ROOT));
+            look_at_root(root, promise.starts(), stores)?;
+        }
         catches_up(&pool, promise, stores)?;
         match to_the_end {
             true => is_newest(&pool, stores),

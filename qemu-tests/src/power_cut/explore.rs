@@ -12,15 +12,21 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::chroot;
 
+use super::boot_loader::{SEEN, look_by_grub};
 use super::check::{Promise, check};
 use super::cuts::{Cut, choose};
-use super::image::Undo;
+use super::image::{Image, Undo};
 use super::record::Recording;
+use super::steps::ROOT_AT;
 use super::stores::Stores;
+use super::write_log::Epoch;
 use crate::image::run;
 
 /// How many cuts there are to one after which the newest generation, too, is looked at path by path.
 const SAMPLE: usize = 8;
+
+/// How many disks GRUB's own code reads, which is a program to start for each file.
+const BY_GRUB: usize = 30;
 
 /// What came out.
 pub struct Outcome {
@@ -73,26 +79,62 @@ impl Workshop {
             .map(|worker| cuts.iter().skip(worker).step_by(workers).collect())
             .collect();
         // Here, for the workers' own roots have no program that detaches loop devices.
-        let size = recording.image.size();
+        let sizes = (recording.image.size(), recording.kind.size);
         let workers: Vec<Worker> = (0..workers)
-            .map(|number| Worker::prepare(self, number, size))
+            .map(|number| Worker::prepare(self, number, sizes))
             .collect::<io::Result<_>>()?;
-        let results = thread::scope(|scope| {
+        let (results, by_grub) = thread::scope(|scope| {
+            let by_grub = scope.spawn(|| self.ask_grub(&job, &cuts));
             let start = |(worker, share): (_, _)| {
                 let (worker, job): (&Worker, _) = (worker, &job);
                 scope.spawn(move || worker.run(job, share))
             };
             let running: Vec<_> = workers.iter().zip(shares).map(start).collect();
-            let died = || Err(io::Error::other("a worker died"));
-            running
+            let died = || io::Error::other("a worker died");
+            let results = running
                 .into_iter()
-                .map(|worker| worker.join().unwrap_or_else(|_| died()))
-                .collect::<io::Result<Vec<Outcome>>>()
+                .map(|worker| worker.join().unwrap_or_else(|_| Err(died())))
+                .collect::<io::Result<Vec<Outcome>>>()?;
+            let by_grub = by_grub.join().unwrap_or_else(|_| Err(died()))?;
+            Ok::<_, io::Error>((results, by_grub))
         })?;
+        let violations = results.iter().flat_map(|it| it.violations.clone());
         Ok(Outcome {
             points: results.iter().map(|it| it.points).sum(),
-            violations: results.into_iter().flat_map(|it| it.violations).collect(),
+            violations: violations.chain(by_grub).collect(),
         })
+    }
+
+    /// Has GRUB's own code read some of the disks that a cut of the boot loader's part leaves. Gives what was wrong.
+    fn ask_grub(&self, job: &Job, cuts: &[Cut]) -> io::Result<Vec<String>> {
+        let recording = job.recording;
+        let promise = |cut: &Cut| Promise::at(&recording.epochs[cut.epoch]);
+        let changing = |cut: &&Cut| promise(cut).is_in_loader();
+        let all: Vec<&Cut> = cuts.iter().filter(changing).collect();
+        let path = self.folder.join("grub");
+        let mut options = File::options();
+        let options = options.read(true).write(true).create(true).truncate(true);
+        let disk = options.open(&path)?;
+        disk.set_len(recording.image.size())?;
+        let (mut replay, mut violations) = (Replay::begin(recording), Vec::new());
+        let every = all.len().div_ceil(BY_GRUB).max(1);
+        for cut in all.into_iter().step_by(every) {
+            if job.found.load(Ordering::Relaxed) >= job.enough {
+                break;
+            }
+            replay.cut(cut, &disk)?;
+            let looked = look_by_grub(
+                &path,
+                recording.kind.loader,
+                promise(cut).starts(),
+                job.stores,
+            );
+            if let Err(wrong) = looked {
+                job.found.fetch_add(1, Ordering::Relaxed);
+                violations.push(recording.violation(cut, &wrong));
+            }
+        }
+        Ok(violations)
     }
 }
 
@@ -112,7 +154,8 @@ struct Worker {
 }
 
 impl Worker {
-    fn prepare(workshop: &Workshop, number: usize, size: u64) -> io::Result<Worker> {
+    /// `size` is the disk's, `root` the root partition's.
+    fn prepare(workshop: &Workshop, number: usize, (size, root): (u64, u64)) -> io::Result<Worker> {
         let path = workshop.folder.join(format!("disk-{number}"));
         let disk = File::options()
             .read(true)
@@ -122,7 +165,7 @@ impl Worker {
             .open(&path)?;
         disk.set_len(size)?;
         Ok(Worker {
-            device: LoopDevice::attach(&path)?,
+            device: LoopDevice::attach(&path, root)?,
             disk,
             root: workshop.folder.join(format!("root-{number}")),
             agent: workshop.agent.clone(),
@@ -131,46 +174,26 @@ impl Worker {
 
     fn run(&self, job: &Job, cuts: Vec<&Cut>) -> io::Result<Outcome> {
         self.enter(&job.stores.folder)?;
-        let Recording {
-            kind,
-            image,
-            epochs,
-        } = job.recording;
-        let mut image = image.clone();
+        let mut replay = Replay::begin(job.recording);
         let mut outcome = Outcome {
             points: 0,
             violations: Vec::new(),
         };
-        let mut at = 0;
         for cut in cuts {
             if job.found.load(Ordering::Relaxed) >= job.enough {
                 break;
             }
-            for epoch in &epochs[at..cut.epoch] {
-                for write in &epoch.writes {
-                    image.write(write.offset, &write.data, &mut Undo::new());
-                }
-            }
-            at = cut.epoch;
-            let epoch = &epochs[at];
-            let mut undo = Undo::new();
-            for (offset, piece) in cut.pieces(epoch) {
-                image.write(offset, piece, &mut undo);
-            }
-            image.restore(&self.disk)?;
-            image.undo(undo);
+            replay.cut(cut, &self.disk)?;
             let to_the_end = outcome.points.is_multiple_of(SAMPLE);
             outcome.points += 1;
-            let (device, promise) = (&self.device.path, Promise::at(epoch));
-            if let Err(wrong) = check(device, kind, &promise, job.stores, to_the_end)? {
+            let (disk, device, kind) = (&self.disk, &self.device.path, &job.recording.kind);
+            let epoch = &job.recording.epochs[cut.epoch];
+            let promise = Promise::at(epoch);
+            if let Err(wrong) = check(disk, device, kind, &promise, job.stores, to_the_end)? {
                 job.found.fetch_add(1, Ordering::Relaxed);
-                let line = format!(
-                    "{}, {}, {} steps done: {wrong}",
-                    kind.name,
-                    cut.describe(epoch),
-                    epoch.done
-                );
-                outcome.violations.push(line);
+                outcome
+                    .violations
+                    .push(job.recording.violation(cut, &wrong));
             }
         }
         Ok(outcome)
@@ -186,10 +209,11 @@ impl Worker {
             "run",
             "root",
             "newest",
+            SEEN,
             "stores",
             "etc/reclone",
         ] {
-            fs::create_dir_all(self.root.join(name))?;
+            fs::create_dir_all(self.root.join(name.trim_start_matches('/')))?;
         }
         fs::copy(&self.agent, self.root.join("reclone"))?;
         // Counted boots are in the recording; each of these would be the first after its cut.
@@ -205,13 +229,52 @@ impl Worker {
     }
 }
 
+/// A recorded disk from one cut to the next.
+struct Replay<'a> {
+    epochs: &'a [Epoch],
+    /// All epochs before this one are in the image.
+    at: usize,
+    image: Image,
+}
+
+impl<'a> Replay<'a> {
+    fn begin(recording: &'a Recording) -> Self {
+        Replay {
+            epochs: &recording.epochs,
+            at: 0,
+            image: recording.image.clone(),
+        }
+    }
+
+    /// Makes `disk` what this cut leaves, which may not be before the last one.
+    fn cut(&mut self, cut: &Cut, disk: &File) -> io::Result<()> {
+        for epoch in &self.epochs[self.at..cut.epoch] {
+            for write in &epoch.writes {
+                self.image
+                    .write(write.offset, &write.data, &mut Undo::new());
+            }
+        }
+        self.at = cut.epoch;
+        let mut undo = Undo::new();
+        for (offset, piece) in cut.pieces(&self.epochs[self.at]) {
+            self.image.write(offset, piece, &mut undo);
+        }
+        self.image.restore(disk)?;
+        self.image.undo(undo);
+        Ok(())
+    }
+}
+
 struct LoopDevice {
     path: String,
 }
 
 impl LoopDevice {
-    fn attach(file: &Path) -> io::Result<LoopDevice> {
-        let said = run(Command::new("losetup").args(["--find", "--show"]).arg(file))?;
+    /// The partition at [`ROOT_AT`] of a disk.
+    fn attach(disk: &Path, size: u64) -> io::Result<LoopDevice> {
+        let [at, size] = [ROOT_AT, size].map(|it| it.to_string());
+        let options = ["--find", "--show", "--offset", &at, "--sizelimit", &size];
+        let said = run(Command::new("losetup").args(options).arg(disk))?;
         let path = said.trim().to_owned();
         // Where the kernel can: what reads a journal block by block waits less.
         let _ = run(Command::new("losetup").args(["--direct-io=on", &path]));

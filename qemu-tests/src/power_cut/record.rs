@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
+use super::cuts::Cut;
 use super::image::Image;
-use super::steps::{MARKS, OWN, OWN_TEXT, STEPS};
+use super::plain::{Kind, make, make_disk};
+use super::steps::STEPS;
 use super::stores::Stores;
 use super::write_log::{self, Epoch};
 use crate::image::{Tree, run};
 use crate::initramfs::System;
 
 /// Longer than any recording takes, in seconds.
-const DEADLINE: &str = "200";
+const DEADLINE: &str = "500";
 /// The size of the log's file, which is sparse.
 const LOG: u64 = 1 << 30;
 
@@ -27,67 +29,6 @@ pub struct Omission {
     pub pause: u32,
 }
 
-/// A file system that clones have.
-#[derive(Clone, Copy, Debug)]
-pub struct Kind {
-    /// Its name for people.
-    pub name: &'static str,
-    /// The kernel's name.
-    pub kind: &'static str,
-    /// The program that makes one, with its options; it is told the file.
-    make: &'static str,
-    /// Its size in bytes.
-    size: u64,
-    /// With which it is mounted. Journals are written every second, so that they are between the steps, too.
-    pub options: &'static str,
-}
-
-/// Every one that is tried.
-pub const KINDS: [Kind; 6] = [
-    Kind {
-        name: "ext4-4k-ordered",
-        kind: "ext4",
-        make: "mkfs.ext4 -q -b 4096 -J size=4",
-        size: 64 << 20,
-        options: "data=ordered,commit=1",
-    },
-    Kind {
-        name: "ext4-1k-ordered",
-        kind: "ext4",
-        make: "mkfs.ext4 -q -b 1024 -J size=4",
-        size: 64 << 20,
-        options: "data=ordered,commit=1",
-    },
-    Kind {
-        name: "ext4-4k-writeback",
-        kind: "ext4",
-        make: "mkfs.ext4 -q -b 4096 -J size=4",
-        size: 64 << 20,
-        options: "data=writeback,commit=1",
-    },
-    Kind {
-        name: "ext4-1k-writeback",
-        kind: "ext4",
-        make: "mkfs.ext4 -q -b 1024 -J size=4",
-        size: 64 << 20,
-        options: "data=writeback,commit=1",
-    },
-    Kind {
-        name: "xfs",
-        kind: "xfs",
-        make: "mkfs.xfs -q",
-        size: 300 << 20,
-        options: "nouuid",
-    },
-    Kind {
-        name: "btrfs",
-        kind: "btrfs",
-        make: "mkfs.btrfs -q",
-        size: 128 << 20,
-        options: "commit=1",
-    },
-];
-
 /// What a clone wrote to its disk from its first boot to its last shutdown.
 pub struct Recording {
     /// Its file system.
@@ -96,6 +37,15 @@ pub struct Recording {
     pub image: Image,
     /// What was written.
     pub epochs: Vec<Epoch>,
+}
+
+impl Recording {
+    /// For people: what was wrong after a cut.
+    pub fn violation(&self, cut: &Cut, wrong: &str) -> String {
+        let epoch = &self.epochs[cut.epoch];
+        let (name, cut) = (self.kind.name, cut.describe(epoch));
+        format!("{name}, {cut}, {} steps done: {wrong}", epoch.done)
+    }
 }
 
 /// Records one machine for each of `wanted`, side by side: they sleep most of the time. In the order of `wanted`.
@@ -128,6 +78,9 @@ impl Recorder {
     pub fn prepare(folder: &Path, stores: &Stores) -> io::Result<Recorder> {
         let tree = Tree::create(System::DEFAULT, &[], &folder.join("tree"))?;
         System::DEFAULT.initramfs.install_module(tree.root())?;
+        // For the disk with a system partition.
+        let modules = "vfat\nnls_cp437\nnls_ascii\n";
+        tree.write("etc/initramfs-tools/modules", modules)?;
         System::DEFAULT.initramfs.make(&tree)?;
         let kernel = folder.join("vmlinuz");
         fs::copy(tree.boot_file("vmlinuz-")?, &kernel)?;
@@ -161,8 +114,8 @@ impl Recorder {
         let [initrd, disk, log, said] = ["initrd", "img", "writes", "console"]
             .map(|extension| self.folder.join(format!("{name}.{extension}")));
         self.make_initrd(&initrd, agent)?;
-        make_root(&disk, &kind)?;
-        let image = Image::read(&File::open(&disk)?, kind.size)?;
+        let size = make_disk(&disk, &kind)?;
+        let image = Image::read(&File::open(&disk)?, size)?;
         File::create(&log)?.set_len(LOG)?;
         let omit = omit.map_or(String::new(), |omit| {
             let Omission { name, pause } = omit;
@@ -186,7 +139,7 @@ impl Recorder {
                 STEPS.len()
             )));
         }
-        let epochs = write_log::read(&log, kind.size)?;
+        let epochs = write_log::read(&log, size)?;
         for file in [initrd, disk, log] {
             fs::remove_file(file)?;
         }
@@ -259,38 +212,4 @@ impl Recorder {
         fs::remove_dir_all(folder)?;
         fs::write(path, initrd)
     }
-}
-
-/// A sparse file of `size` bytes with a file system, made by `program`, a command line that `more` belongs to.
-fn make(file: &Path, size: u64, program: &str, more: &[&Path]) -> io::Result<()> {
-    let _ = fs::remove_file(file);
-    File::create(file)?.set_len(size)?;
-    let mut words = program.split(' ');
-    let mut make = Command::new(words.next().unwrap_or_default());
-    run(make.args(words).args(more).arg(file))?;
-    Ok(())
-}
-
-/// A disk with the plain system on it: what the clone is before it is one.
-fn make_root(disk: &Path, kind: &Kind) -> io::Result<()> {
-    make(disk, kind.size, kind.make, &[])?;
-    let place = disk.with_extension("mnt");
-    fs::create_dir_all(&place)?;
-    run(Command::new("mount")
-        .args(["-o", "loop"])
-        .arg(disk)
-        .arg(&place))?;
-    let filled = ["etc", "srv", "run", OWN]
-        .iter()
-        .try_for_each(|name| fs::create_dir(place.join(name)))
-        .and_then(|()| fs::write(place.join("etc/hostname"), "plain\n"))
-        .and_then(|()| fs::write(place.join(OWN).join("file"), OWN_TEXT))
-        .and_then(|()| fs::write(place.join("etc/fstab"), "/dev/vda / auto defaults 0 1\n"));
-    run(Command::new("umount").arg(&place))?;
-    fs::remove_dir(&place)?;
-    filled?;
-    File::options()
-        .write(true)
-        .open(disk)?
-        .set_len(kind.size + MARKS)
 }

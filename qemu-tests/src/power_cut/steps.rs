@@ -13,6 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The newest store, to which every disk must come in the end.
 pub const NEWEST: u64 = 4;
+/// The first byte of the root partition on the recorded disk.
+pub const ROOT_AT: u64 = 1 << 20;
 /// The folder of the store disk, in the machine and at the check.
 pub const STORES: &str = "/stores";
 /// Where the root partition is mounted.
@@ -79,6 +81,8 @@ pub enum Step {
     Rollback,
     /// `reclone sync` from that store.
     Sync(u64),
+    /// `reclone good`, then `reclone loader`: the boot loader gets the kernel of the generation that runs.
+    Loader,
     /// An object of the current generation gets damaged.
     Damage,
     /// `reclone reset` from that store.
@@ -117,6 +121,8 @@ pub struct After {
     pub damaged: bool,
     /// What a thawed session wrote.
     pub drift: Drift,
+    /// The generations whose kernels the boot loader offers beside the disk's own, the one that it starts first.
+    pub starts: &'static [u64],
 }
 
 const PLAIN: &str = "plain";
@@ -141,6 +147,7 @@ const fn after(
         restored: None,
         damaged: false,
         drift: Drift::Gone,
+        starts: &[],
     }
 }
 
@@ -156,6 +163,10 @@ impl After {
         After { drift, ..self }
     }
 
+    const fn starts(self, starts: &'static [u64]) -> After {
+        After { starts, ..self }
+    }
+
     const fn damaged(self) -> After {
         After {
             damaged: true,
@@ -164,39 +175,63 @@ impl After {
     }
 }
 
+/// While a boot loader starts the first kernel, and from the second one on.
+const ONE: &[u64] = &[1];
+const OTHER: &[u64] = &[2, 1];
+const LAST: &[u64] = &[4, 2];
+
 /// While the machine is maintained in a session that is to go on, and once that is on disk.
-const MAINTAINED: After = after(2, 2, &[SECOND, MENDED], &[SECOND]).restored();
-const DONE: After = after(2, 2, &[MENDED], TWO).restored();
+const MAINTAINED: After = later(2, 2, &[SECOND, MENDED], &[SECOND]).restored();
+const DONE: After = later(2, 2, &[MENDED], TWO).restored();
+
+/// What must hold between the first update and the last.
+const fn later(
+    current: u64,
+    newest: u64,
+    names: &'static [&'static str],
+    goes_on: &'static [&'static str],
+) -> After {
+    after(current, newest, names, goes_on).starts(OTHER)
+}
 
 /// Every step in its order, with what must hold after it. What the first session leaves is gone by the second boot, for the first
 /// generation has no policy.
-pub const STEPS: [(Step, After); 23] = [
+pub const STEPS: [(Step, After); 26] = [
     (Step::Boot(1), after(1, 1, &[PLAIN], &[])),
-    (Step::Session(FIRST), after(1, 1, &[PLAIN, FIRST], &[])),
-    (Step::Halt, after(1, 1, &[FIRST], &[])),
-    (Step::Boot(2), after(2, 2, &[FIRST], &[])),
-    (Step::Session(SECOND), after(2, 2, &[FIRST, SECOND], &[])),
-    (Step::Restore, after(2, 2, &[FIRST, SECOND], &[]).restored()),
-    (Step::Halt, after(2, 2, &[SECOND], &[SECOND]).restored()),
-    (Step::Boot(2), after(2, 2, &[SECOND], &[SECOND]).restored()),
+    (Step::Loader, after(1, 1, &[PLAIN], &[]).starts(ONE)),
+    (
+        Step::Session(FIRST),
+        after(1, 1, &[PLAIN, FIRST], &[]).starts(ONE),
+    ),
+    (Step::Halt, after(1, 1, &[FIRST], &[]).starts(ONE)),
+    (Step::Boot(2), after(2, 2, &[FIRST], &[]).starts(ONE)),
+    (Step::Loader, later(2, 2, &[FIRST], &[])),
+    (Step::Session(SECOND), later(2, 2, &[FIRST, SECOND], &[])),
+    (Step::Restore, later(2, 2, &[FIRST, SECOND], &[]).restored()),
+    (Step::Halt, later(2, 2, &[SECOND], &[SECOND]).restored()),
+    (Step::Boot(2), later(2, 2, &[SECOND], &[SECOND]).restored()),
     (Step::Session(MENDED), MAINTAINED),
     (Step::Thaw, MAINTAINED.thawed(Drift::May)),
     (Step::Halt, DONE.thawed(Drift::Stays)),
     // Thawed, it does not take what the store has.
     (Step::Boot(3), DONE.thawed(Drift::Stays)),
     (Step::Freeze, DONE.thawed(Drift::May)),
-    (Step::Rollback, after(1, 2, &[MENDED], TWO).restored()),
-    (Step::Sync(3), after(3, 3, &[MENDED], TWO)),
-    (Step::Damage, after(3, 3, &[MENDED], TWO).damaged()),
-    (Step::Reset(3), after(3, 3, &[MENDED], TWO)),
-    (Step::Sync(4), after(4, 4, &[MENDED], TWO)),
-    (Step::Prune, after(4, 4, &[MENDED], TWO)),
-    (Step::Halt, after(4, 4, &[MENDED], TWO)),
-    (Step::Boot(4), after(4, 4, &[MENDED], TWO)),
-    (Step::Session(THIRD), after(4, 4, &[MENDED, THIRD], TWO)),
+    (Step::Rollback, later(1, 2, &[MENDED], TWO).restored()),
+    (Step::Sync(3), later(3, 3, &[MENDED], TWO)),
+    (Step::Damage, later(3, 3, &[MENDED], TWO).damaged()),
+    (Step::Reset(3), later(3, 3, &[MENDED], TWO)),
+    (Step::Sync(4), later(4, 4, &[MENDED], TWO)),
+    (Step::Prune, later(4, 4, &[MENDED], TWO)),
+    (Step::Halt, later(4, 4, &[MENDED], TWO)),
+    (Step::Boot(4), later(4, 4, &[MENDED], TWO)),
+    (Step::Loader, after(4, 4, &[MENDED], TWO).starts(LAST)),
+    (
+        Step::Session(THIRD),
+        after(4, 4, &[MENDED, THIRD], TWO).starts(LAST),
+    ),
     (
         Step::Shutdown,
-        after(4, 4, &[THIRD], &[SECOND, MENDED, THIRD]),
+        after(4, 4, &[THIRD], &[SECOND, MENDED, THIRD]).starts(LAST),
     ),
 ];
 

@@ -31,6 +31,7 @@ pub struct Stores {
     /// The folder: `1` to `4`, the public key, the name of the object that gets damaged.
     pub folder: PathBuf,
     trees: Vec<Tree>,
+    kernels: Vec<[Vec<u8>; 2]>,
     serials: Vec<u64>,
     /// What is read of [`DAMAGED`] while it is damaged.
     pub damaged: Option<u64>,
@@ -56,7 +57,7 @@ impl Stores {
             .arg("--key")
             .arg(&key))?;
         fs::copy(folder.join("key.pub"), stores.join("key.pub"))?;
-        let (mut trees, mut serials) = (Vec::new(), Vec::new());
+        let (mut trees, mut kernels, mut serials) = (Vec::new(), Vec::new(), Vec::new());
         let mut damaged = None;
         for number in 1..=NEWEST {
             change(&tree, number)?;
@@ -73,6 +74,7 @@ impl Stores {
                 .arg(&store)
                 .arg(stores.join(number.to_string())))?;
             trees.push(seen(&tree));
+            kernels.push(kernel_files(number).map(|name| content_of(&name, number)));
             serials.push(serial_of(&store)?);
             let file = tree.join(DAMAGED);
             if file.exists() {
@@ -90,6 +92,7 @@ impl Stores {
         Ok(Stores {
             folder: stores,
             trees,
+            kernels,
             serials,
             damaged,
         })
@@ -100,6 +103,16 @@ impl Stores {
         &self.trees[generation as usize - 1]
     }
 
+    /// Its kernel and initramfs.
+    pub fn kernel(&self, generation: u64) -> &[Vec<u8>; 2] {
+        &self.kernels[generation as usize - 1]
+    }
+
+    /// How many generations there are.
+    pub fn count(&self) -> u64 {
+        self.trees.len() as u64
+    }
+
     /// The serial of its head; 0 for what is before the first.
     pub fn serial(&self, generation: u64) -> u64 {
         match generation.checked_sub(1) {
@@ -107,6 +120,15 @@ impl Stores {
             None => 0,
         }
     }
+}
+
+/// The release of a generation's kernel.
+pub fn release(generation: u64) -> String {
+    format!("6.12.{generation}+deb13-amd64")
+}
+
+fn kernel_files(generation: u64) -> [String; 2] {
+    ["vmlinuz", "initrd.img"].map(|name| format!("boot/{name}-{}", release(generation)))
 }
 
 /// What is at `root`, without what is the clone's own.
@@ -129,10 +151,14 @@ fn serial_of(store: &Path) -> io::Result<u64> {
 fn change(tree: &Path, number: u64) -> io::Result<()> {
     if number == 1 {
         for folder in [
+            "boot",
+            "dev",
             "etc/reclone",
+            "proc",
             "run",
             "sbin",
             "srv",
+            "sys",
             "usr/bin",
             "var/empty",
             OWN,
@@ -175,17 +201,36 @@ fn change(tree: &Path, number: u64) -> io::Result<()> {
             false => {}
         }
     }
+    change_kernel(tree, number)?;
     fs::write(tree.join("etc/version"), format!("{number}\n"))
+}
+
+/// Each generation has a kernel of its own and none before it.
+fn change_kernel(tree: &Path, number: u64) -> io::Result<()> {
+    let modules = |number| tree.join("usr/lib/modules").join(release(number));
+    if let Some(before) = number.checked_sub(1).filter(|it| *it > 0) {
+        fs::remove_dir_all(modules(before))?;
+        for name in kernel_files(before) {
+            fs::remove_file(tree.join(name))?;
+        }
+    }
+    fs::create_dir_all(modules(number))?;
+    fs::write(modules(number).join("modules.dep"), "")?;
+    kernel_files(number)
+        .iter()
+        .try_for_each(|name| fs::write(tree.join(name), content_of(name, number)))
 }
 
 /// Bytes that no compression makes fewer, of a length of their own for each file; generations differ in a few of them, which is
 /// what deltas are for.
 fn content_of(name: &str, generation: u64) -> Vec<u8> {
-    let seed = name.bytes().fold(1, |sum, byte| sum * 31 + u64::from(byte));
+    let add = |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte));
+    let seed = name.bytes().fold(1, add);
     let mut chance = fastrand::Rng::with_seed(seed);
-    let length = match name.starts_with("srv/") {
-        true => 60_000,
-        false => chance.usize(1..9000),
+    let length = match name.split('/').next() {
+        Some("srv") => 60_000,
+        Some("boot") => chance.usize(100_000..200_000),
+        _ => chance.usize(1..9000),
     };
     let content = std::iter::repeat_with(|| chance.u8(..)).take(length);
     content.chain(generation.to_le_bytes()).collect()
