@@ -222,9 +222,32 @@ fn run_inside(verb: &str) -> ! {
         )
         .unwrap();
     }
+    // The kernel of the generation was started by the agent, and runs: so it seems.
+    let release = running_release();
+    let line = fs::read_to_string("/proc/cmdline").unwrap();
+    let line = format!("{} reclone.kernel={release}\n", line.trim());
+    for (place, content) in [
+        ("/proc/cmdline", line),
+        ("/proc/sys/kernel/osrelease", format!("{release}\n")),
+    ] {
+        let file = Path::new("/run").join(Path::new(place).file_name().unwrap());
+        fs::write(&file, content).unwrap();
+        let to = format!("{ROOT}{place}");
+        mount(Some(&file), &*to, none, MsFlags::MS_BIND, none).unwrap();
+    }
     chroot(ROOT).unwrap();
     env::set_current_dir("/").unwrap();
     panic!("{}", Command::new(AGENT_INSIDE).arg(verb).exec());
+}
+
+/// Of the one kernel that the generation has.
+fn running_release() -> String {
+    let mut names = fs::read_dir(format!("{ROOT}/boot")).unwrap().flatten();
+    let release = names.find_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        name.strip_prefix("vmlinuz-").map(str::to_owned)
+    });
+    release.unwrap()
 }
 
 fn mount_at(source: &Path, place: &str, kind: &str, flags: MsFlags, options: &str) {

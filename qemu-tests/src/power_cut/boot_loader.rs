@@ -35,6 +35,8 @@ const CUSTOM_LINE: &str = "set timeout=3\n";
 const GRUB_CFG: &str = "menuentry 'Debian' { linux /boot/vmlinuz-6.1.0-9-amd64 }\n\
     if [ -f ${config_directory}/custom.cfg ]; then\n  source ${config_directory}/custom.cfg\nfi\n";
 const ROLES: [&str; 2] = ["current", "previous"];
+/// The entry of systemd-boot whose starts are counted. No boot comes from it here, so it does not become the one before.
+const COUNTED: &str = "loader/entries/reclone-current+3.conf";
 
 impl Loader {
     /// The plain system's own: its kernel, and what starts it.
@@ -146,36 +148,29 @@ fn look_at_grub(read: Files, [before, after]: [&[u64]; 2], stores: &Stores) -> R
     }
 }
 
-/// The same for systemd-boot, whose two entries are files of their own. FAT has no journal: in the middle of a step an entry may be
-/// missing, or be nothing but a name, but what is there is whole.
+/// The same for systemd-boot. FAT has no journal: in the middle of a step the entry may be missing, or be nothing but a name, but what is
+/// there is whole.
 fn look_at_entries(
     read: Files,
     [before, after]: [&[u64]; 2],
     stores: &Stores,
 ) -> Result<(), String> {
     has_its_own(Loader::Bls, read)?;
-    for (number, role) in ROLES.iter().enumerate() {
-        let name = format!("loader/entries/reclone-{role}.conf");
-        let entry = text(read, &name)?;
-        let found = match &entry {
-            Some(text) if text.is_empty() => None,
-            Some(text) => {
-                let id = folder_of(text, ["linux /reclone/", "initrd /reclone/"], "\n");
-                let id = id.filter(|_| text.contains("\noptions "));
-                let id = id.ok_or_else(|| format!("{name} is {text:?}"))?;
-                Some(generation_of("reclone", id, read, stores)?)
-            }
-            None => None,
-        };
-        let wanted = [before, after].map(|starts| starts.get(number).copied());
-        let is_lost = found.is_none() && before != after;
-        if !is_lost && !wanted.contains(&found) {
-            return Err(format!(
-                "systemd-boot has {found:?} as {role}, not one of {wanted:?}"
-            ));
+    let found = match text(read, COUNTED)? {
+        Some(text) if !text.is_empty() => {
+            let id = folder_of(&text, ["linux /reclone/", "initrd /reclone/"], "\n");
+            let id = id.filter(|_| text.contains("\noptions "));
+            let id = id.ok_or_else(|| format!("{COUNTED} is {text:?}"))?;
+            Some(generation_of("reclone", id, read, stores)?)
         }
+        _ => None,
+    };
+    let wanted = [before, after].map(|starts| starts.first().copied());
+    let is_lost = found.is_none() && before != after;
+    match is_lost || wanted.contains(&found) {
+        true => Ok(()),
+        false => Err(format!("systemd-boot has {found:?}, not one of {wanted:?}")),
     }
-    Ok(())
 }
 
 fn has_its_own(loader: Loader, read: Files) -> Result<(), String> {
