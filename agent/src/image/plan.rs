@@ -9,6 +9,7 @@ use reclone_format::{Entry, Error, Item, Kind, ManifestReader, Result, showable}
 use super::erofs::{BLOCK, FileType, INODE, SLOT, Superblock, chunks};
 use super::listing::{Extras, Size, WHITEOUTS, is_object_folder};
 use super::xattrs::{Body, Marks, Pool, has_inner_opaque};
+use crate::wanted::room;
 
 /// The type of the file, as a number.
 const TYPE: u8 = 0x07;
@@ -64,7 +65,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn read<R: Read>(mut manifest: ManifestReader<R>) -> Result<Self> {
         // One more for the inode of all whiteouts.
-        let count = manifest.header().entries as usize + 1;
+        let count = room(&manifest.header()) + 1;
         let mut plan = Self {
             pool: Pool::new(),
             superblock: Superblock {
