@@ -66,6 +66,11 @@ impl Bench {
         command
     }
 
+    /// Puts the agent into a folder, where roots can show it.
+    pub fn put_agent(&self, folder: &Path) -> io::Result<()> {
+        fs::copy(&self.reclone, folder.join("reclone")).map(drop)
+    }
+
     /// Publishes a tree to a store in `folder`, and syncs that to the pool there.
     pub fn pool_of(&self, tree: &Path, folder: &Path) -> io::Result<()> {
         let (store, key) = (folder.join("store"), folder.join("key"));

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::cases::{Bench, row};
 use crate::measure::{measure, median};
@@ -21,8 +21,9 @@ impl Bench {
     /// is all new to its session, so that has a root of its own.
     pub fn logon(&self) -> io::Result<()> {
         println!("a home of {FILES} files at logon, {CHANGED} of them changed");
-        let folder = self.folder("logon");
-        remove(&folder)?;
+        remove(&self.folder("logon"))?;
+        fs::create_dir_all(self.folder("logon"))?;
+        let folder = self.folder("logon").canonicalize()?;
         let tree = folder.join("tree");
         fill(&tree)?;
         let [root, exchanged, copy, plain] =
@@ -40,17 +41,16 @@ impl Bench {
                 .arg("--session")
                 .arg(root.with_extension("session"));
             measure(assemble.arg(root))?;
+            settle_in(root, &folder)?;
         }
+        self.put_agent(&folder)?;
         let mut costs = [const { Vec::new() }; 4];
         for round in 0..ROUNDS {
             change(&root.join("home"), round)?;
-            let mut restore = self.agent("restore", &pool);
-            restore.arg("--to").arg(&root).args(["--in-place", "/home"]);
-            costs[0].push(measure(&restore)?);
+            let mut restore = inside(&root, &folder);
+            costs[0].push(measure(restore.arg("--in-place"))?);
             change(&exchanged.join("home"), round)?;
-            let mut exchange = self.agent("restore", &pool);
-            exchange.arg("--to").arg(&exchanged).arg("/home");
-            costs[1].push(measure(&exchange)?);
+            costs[1].push(measure(&inside(&exchanged, &folder))?);
             for (at, target) in [(2, root.join("home")), (3, plain.clone())] {
                 change(&target, round)?;
                 let mut rsync = Command::new("rsync");
@@ -75,10 +75,37 @@ impl Bench {
             ratio(2),
             ratio(3)
         );
-        umount2(&root, MntFlags::empty())?;
-        umount2(&exchanged, MntFlags::empty())?;
+        for root in [&root, &exchanged] {
+            umount2(&root.join("proc"), MntFlags::empty())?;
+            umount2(&below(root, &folder), MntFlags::empty())?;
+            umount2(root, MntFlags::empty())?;
+        }
         remove(&folder)
     }
+}
+
+/// `reclone restore /home` as a clone runs it, in its own root.
+fn inside(root: &Path, folder: &Path) -> Command {
+    let mut command = Command::new("chroot");
+    command.arg(root).arg(folder.join("reclone"));
+    command.arg("restore").arg("--pool");
+    command.arg(folder.join("pool")).arg("/home");
+    command
+}
+
+/// Shows in a root what its clone finds there: `/proc`, and the pool and the sessions where the kernel says that they are.
+fn settle_in(root: &Path, folder: &Path) -> io::Result<()> {
+    let (proc, own) = (root.join("proc"), below(root, folder));
+    for place in [&proc, &own] {
+        fs::create_dir_all(place)?;
+    }
+    let (none, no_flags) = (None::<&str>, MsFlags::empty());
+    mount(Some("proc"), &proc, Some("proc"), no_flags, none)?;
+    Ok(mount(Some(folder), &own, none, MsFlags::MS_BIND, none)?)
+}
+
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
 fn fill(tree: &Path) -> io::Result<()> {
