@@ -22,7 +22,7 @@ pub const PACKAGES: [&str; 5] = [
     "fdisk",
 ];
 /// An installation and a whole boot, on a machine without KVM that does other things, too.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(1800);
 const DISK: &str = "/dev/disk/by-id/virtio-root";
 const HOST_KEY: &str = "cat /etc/ssh/ssh_host_ed25519_key.pub; systemctl is-active ssh";
 
