@@ -47,6 +47,20 @@ pub fn assemble(
     Ok(form)
 }
 
+/// Shows the generation at `at`, read-only, for as long as `work` takes.
+pub fn look_into<T>(
+    pool: &Pool,
+    generation: &Generation,
+    at: &Path,
+    work: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
+    fs::create_dir_all(at).map_err(Error::system("can not make the folder", at))?;
+    mount_generation(pool, generation, None, at)?;
+    let done = work(at);
+    mount::unmount(at).map_err(Error::system("can not unmount", at))?;
+    done
+}
+
 /// Mounts `generation` at the folder `target`, read-only, for a look. On an error nothing stays mounted.
 pub fn look(pool: &Pool, generation: &Generation, target: &Path) -> Result<Form> {
     mount_generation(pool, generation, None, target)

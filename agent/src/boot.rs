@@ -5,24 +5,19 @@
 //! `/run/reclone/disk`, the pool on it is brought up to date, and the generation is assembled where the partition was.
 
 mod catch_up;
-mod cpio;
 mod disk;
 mod handover;
-pub(crate) mod init;
+mod init;
 mod install;
-pub(crate) mod kernel;
+mod kernel;
 mod log;
-mod modules;
 mod offline;
-mod partition;
-pub(crate) mod pool_disk;
 mod root;
 mod splash;
 mod trial;
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -31,8 +26,10 @@ use ::log::{info, warn};
 use crate::config::{CONFIG_FILE, Config, Mode, SessionPlace};
 use crate::error::{Error, Result};
 use crate::keep;
+use crate::modules::Modules;
 use crate::network;
-use crate::pool::{Pool, make_dir};
+use crate::partition::mount_pool_disk;
+use crate::pool::{Pool, make_dir, make_private_dir};
 use crate::rebase::{self, Following};
 use crate::session;
 use crate::state::{Generation, State};
@@ -43,7 +40,6 @@ use disk::{Access, Disk};
 pub use install::install;
 use kernel::Loaded;
 use log::BootLog;
-use modules::Modules;
 use root::Wanted;
 
 /// Where a boot finds and leaves things.
@@ -263,7 +259,7 @@ fn pool_home(disk: &Disk, places: &Places, config: &Config) -> Result<PathBuf> {
     let at = places.pool_disk();
     // Mounted by an earlier try of this boot.
     if !mount::is_mount_point(&at) {
-        pool_disk::mount_pool_disk(device, &at)?;
+        mount_pool_disk(device, &at)?;
     }
     Ok(at)
 }
@@ -361,13 +357,6 @@ fn keep_log(boot_log: &BootLog, end: Option<&Error>, places: &Places) {
             warn!("{}: {error}", path.display());
         }
     }
-}
-
-/// Old generations and the plain system lie below this folder, with programs that carry rights: nobody but root gets in.
-fn make_private_dir(path: &Path) -> Result<()> {
-    let mut builder = DirBuilder::new();
-    let made = builder.recursive(true).mode(0o700).create(path);
-    made.map_err(Error::system("can not make the folder", path))
 }
 
 #[cfg(test)]

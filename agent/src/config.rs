@@ -13,8 +13,12 @@ use std::time::Duration;
 
 pub use offline_store::OfflineStore;
 
+use crate::command_line::words;
+
 /// Where the configuration is, in the initramfs and in the running system.
 pub const CONFIG_FILE: &str = "/etc/reclone/reclone.conf";
+/// Where the boot leaves the files of the initramfs for the running clone, whose own `/etc` is the model's.
+pub const OF_THE_BOOT: &str = "/run/reclone/etc";
 
 /// Keys that the kernel command line alone can have.
 const OF_ONE_BOOT: [&str; 4] = [".kernel", ".install", ".install-over", ".hostname"];
@@ -406,24 +410,6 @@ pub fn lines(command_line: &str) -> String {
         }
     }
     lines
-}
-
-/// The words of a kernel command line: parted by white space, except between double quotes, which are dropped.
-pub fn words(text: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quoted = false;
-    for letter in text.chars() {
-        match letter {
-            '"' => quoted = !quoted,
-            _ if letter.is_whitespace() && !quoted => words.push(String::new()),
-            _ => words
-                .last_mut()
-                .expect("one word is always there")
-                .push(letter),
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
-//! The kernels of a generation, by its manifest: before anything of it is here.
+//! The kernels of a generation: by its manifest, before anything of it is here, and by what is in it.
 
 use std::cmp::Ordering;
+use std::fs;
 use std::io::Read;
+use std::path::Path;
 
 use reclone_format::{Error as FormatError, ManifestReader};
+
+use crate::modules::Modules;
 
 /// Which kernels a generation has, and how large.
 #[derive(Debug, Default)]
@@ -63,6 +67,18 @@ impl Kernels {
     }
 }
 
+/// The newest release of which a system has kernel, initramfs and modules.
+pub fn newest_in(root: &Path) -> Option<String> {
+    let entries = fs::read_dir(root.join("boot")).ok()?.flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let releases = names.filter_map(|name| name.strip_prefix("vmlinuz-").map(str::to_owned));
+    let is_whole = |release: &String| {
+        let initramfs = root.join(format!("boot/initrd.img-{release}"));
+        initramfs.exists() && Modules::of(release).are_in(root)
+    };
+    releases.filter(is_whole).max_by(|a, b| by_version(a, b))
+}
+
 /// As people count: numbers by value, the rest as text.
 pub fn by_version(a: &str, b: &str) -> Ordering {
     let key = |text: &str| -> Vec<(u64, String)> {
@@ -104,5 +120,30 @@ mod tests {
         assert_eq!(found.newest(), Some(("6.1.0-10-amd64", 30)));
         assert_eq!(found.newest_after("6.1.0-9-amd64"), None);
         assert_eq!(found.newest_after("5.10").unwrap().1, 30);
+    }
+
+    #[test]
+    fn the_newest_kernel_in_a_system_is_the_one_that_has_all_that_it_needs() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: String| root.path().join(path);
+        fs::create_dir(at("boot".into())).unwrap();
+        assert_eq!(newest_in(root.path()), None);
+        for (release, modules, initramfs) in [
+            ("6.1.0-9-amd64", true, true),
+            ("6.1.0-10-amd64", true, true),
+            ("6.12.1-amd64", false, true),
+            ("6.13.0-amd64", true, false),
+        ] {
+            fs::write(at(format!("boot/vmlinuz-{release}")), "").unwrap();
+            if initramfs {
+                fs::write(at(format!("boot/initrd.img-{release}")), "").unwrap();
+            }
+            if modules {
+                let folder = at(format!("usr/lib/modules/{release}"));
+                fs::create_dir_all(&folder).unwrap();
+                fs::write(folder.join("modules.dep"), "").unwrap();
+            }
+        }
+        assert_eq!(newest_in(root.path()).as_deref(), Some("6.1.0-10-amd64"));
     }
 }

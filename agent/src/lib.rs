@@ -1,9 +1,13 @@
 //! The clone side, in the order in which a generation passes through it.
 
 // the ground
+pub mod command_line;
 pub mod config;
 pub mod error;
+pub mod initramfs;
+pub mod modules;
 pub mod network;
+pub mod partition;
 pub mod store;
 pub mod sys;
 

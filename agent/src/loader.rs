@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::boot::pool_disk::Visit;
-use crate::config::words as words_of;
+use crate::command_line::words as words_of;
 use crate::error::{Error, Result};
+use crate::partition::Visit;
 use crate::running;
 
 pub use clone::{look, put};

@@ -305,6 +305,14 @@ pub fn make_dir(path: &Path) -> Result<()> {
     }
 }
 
+/// Makes a folder and its parents, if they are not there. Old generations and the plain system lie below it, with programs that carry rights:
+/// nobody but root gets in.
+pub fn make_private_dir(path: &Path) -> Result<()> {
+    let mut builder = DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(path);
+    made.map_err(Error::system("can not make the folder", path))
+}
+
 /// Makes a folder as [`make_dir`] does. Anything else at its place goes, so that a symbolic link does not lead elsewhere.
 pub fn make_own_dir(path: &Path) -> Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|it| !it.is_dir()) {

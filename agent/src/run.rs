@@ -33,7 +33,6 @@ use crate::sync::{Goal, mib};
 use crate::sys::mount::in_initramfs;
 use crate::{assemble, boot, explain, good, keep, prune, repair, rollback, status, thaw, verify};
 
-pub use configuration::OF_THE_BOOT;
 use configuration::read_config;
 use sync::{sync_from, with_network};
 

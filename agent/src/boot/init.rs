@@ -8,7 +8,7 @@ use std::{fs, io};
 
 use log::warn;
 
-use crate::config::words;
+use crate::command_line::{TO_A_SHELL, words};
 
 /// As many as the kernel follows.
 const MOST_LINKS: usize = 40;
@@ -24,8 +24,6 @@ const TARGETS: [&str; 6] = [
     "runlevel3.target",
     "runlevel2.target",
 ];
-/// Words on the kernel's command line with which systemd goes to a shell of root's.
-pub const TO_A_SHELL: [&str; 8] = ["single", "-s", "s", "S", "1", "rescue", "emergency", "-b"];
 
 /// Whether the root at `root` has what this kernel command line wants to run first.
 pub fn is_there(root: &Path, command_line: &str) -> bool {

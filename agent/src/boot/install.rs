@@ -17,17 +17,19 @@ use std::time::{Duration, Instant};
 
 use ::log::{info, warn};
 
-use super::kernel::newest;
+use super::Places;
 use super::log::BootLog;
 use super::offline::signed_head;
-use super::{Places, make_private_dir, partition};
 use crate::accept::check_head;
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
 use crate::follow::Follow;
 use crate::keep::identity::random_id;
+use crate::kernels::newest_in;
 use crate::loader::{Asked, Kernel, Loader};
 use crate::network;
+use crate::partition;
+use crate::pool::make_private_dir;
 use crate::state::State;
 use crate::sync::mib;
 use crate::sys::mount::in_initramfs;
@@ -263,7 +265,7 @@ pub fn finish(places: &Places, plain: &Path) {
 /// What the disk is to start: the generation's newest kernel, with this machine's configuration.
 #[inline(never)]
 fn kernel(places: &Places, uuid: &str) -> Result<Kernel> {
-    let release = newest(&places.root).ok_or_else(|| {
+    let release = newest_in(&places.root).ok_or_else(|| {
         Error::Usage("the generation has no kernel with an initramfs in /boot".into())
     })?;
     let folder = places.config.parent().unwrap_or(&places.root);

@@ -11,10 +11,11 @@ use reclone_format::Head;
 
 use crate::accept::{check_head, read_head};
 use crate::boot::catch_up::Outside;
-use crate::boot::{make_private_dir, partition};
 use crate::config::{Config, OfflineStore};
 use crate::error::{Error, Result};
 use crate::follow::Follow;
+use crate::partition;
+use crate::pool::make_private_dir;
 use crate::store::{HeadAnswer, Kind, StoreError};
 use crate::sys::mount;
 

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::place::mounted;
 use super::{DISK, FILES, grub, read};
-use crate::boot::pool_disk::Visit;
 use crate::enroll::{has_agent, initramfs_of};
 use crate::error::Result;
+use crate::partition::Visit;
 use crate::pool::list;
 use crate::running::Running;
 use crate::sys::mount;

@@ -7,10 +7,11 @@ use log::info;
 
 use super::kernel::words_of;
 use super::{Asked, DISK, Entries, Kernel, Loader, Put, came_from};
-use crate::boot::kernel::{look_into, newest};
+use crate::assemble::look_into;
 use crate::config::Config;
 use crate::enroll::has_agent;
 use crate::error::{Error, Result};
+use crate::kernels::newest_in;
 use crate::pool::Pool;
 use crate::running::{self, Running};
 use crate::sys::mount;
@@ -104,7 +105,7 @@ fn wanted(
     loader: &Loader,
     asked: Asked,
 ) -> Result<Option<Kernel>> {
-    let release = newest(root).ok_or_else(|| {
+    let release = newest_in(root).ok_or_else(|| {
         Error::Loader(format!(
             "generation {number} has no kernel with modules and an initramfs: publish /boot, with --cross /boot where it is a partition"
         ))

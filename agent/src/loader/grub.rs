@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::{Edit, Entries, Entry, FILES, read as read_file};
-use crate::config::words;
+use crate::command_line::words;
 use crate::error::{Error, Result};
 
 const BEGIN: &str = "### BEGIN reclone: what stands up to END is written by `reclone loader` ###";

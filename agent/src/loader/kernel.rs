@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use reclone_format::TreePath;
 
 use super::Entry;
-use crate::boot::init::TO_A_SHELL;
-use crate::boot::kernel::with_configuration;
-use crate::config::{CONFIG_FILE, words};
+use crate::command_line::{TO_A_SHELL, words};
+use crate::config::{CONFIG_FILE, OF_THE_BOOT};
 use crate::error::{Error, Result};
+use crate::initramfs::with_configuration;
 use crate::pool::Pool;
-use crate::run::OF_THE_BOOT;
 use crate::stage::id_of;
 use crate::tree::Tree;
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use nix::sys::statfs::{MSDOS_SUPER_MAGIC, statfs};
 
 use super::{Kind, Loader, grub, read};
-use crate::boot::pool_disk::Visit;
 use crate::error::{Error, Result};
+use crate::partition::Visit;
 
 /// Where its partition is mounted meanwhile.
 const AT: &str = "/run/reclone/boot";

@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 
 use log::warn;
 
-use crate::config::{CONFIG_FILE, Config, Key};
-
-/// Where the boot leaves the files of the initramfs for the running clone, whose own `/etc` is the model's.
-pub const OF_THE_BOOT: &str = "/run/reclone/etc";
+use crate::config::{CONFIG_FILE, Config, Key, OF_THE_BOOT};
 
 /// The configuration of this machine: in a running clone the one that its boot went by, and everywhere the kernel command line's. What can not be
 /// used in it is reported and left out.

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use log::{info, warn};
 
-use crate::boot::pool_disk::{FIT, Visit};
 use crate::cli;
 use crate::config::{CONFIG_FILE, Config};
 use crate::enroll::{Change, machine};
 use crate::error::{Error, Result};
 use crate::keep::folders;
 use crate::loader::Loader;
+use crate::partition::{FIT, Visit};
 use crate::pool::{Pool, remove_dir};
 use crate::sys::mount;
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::LONGEST;
-use crate::boot::partition;
 use crate::error::{Error, Result};
+use crate::partition;
 
 /// A whole disk.
 pub struct Target {

@@ -1,6 +1,6 @@
 //! The kernel command line of an installed disk.
 
-use crate::config::words;
+use crate::command_line::words;
 
 /// Words that belong to the start over the network, with their values.
 const OF_THE_NETWORK: [&str; 7] = ["BOOT_IMAGE", "BOOTIF", "boot", "initrd", "ro", "root", "rw"];

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use log::warn;
 
-use crate::boot::partition;
+use super::{device, kind_of, wait_for};
 use crate::error::{Error, Result};
+use crate::pool::make_private_dir;
 use crate::sys::mount;
 
 /// How long a disk may take to show up after the root partition's did.
@@ -56,10 +57,10 @@ impl Drop for Visit {
 }
 
 fn mount_by(name: &str, at: &Path, end: Instant, fit: &[&str]) -> Result<()> {
-    let device = partition::device(name);
+    let device = device(name);
     let failed = |error: io::Error| Error::system("can not mount the partition", &device)(error);
-    partition::wait_for(&device, end).map_err(failed)?;
-    let kind = partition::kind_of(&device, fit).map_err(failed)?;
-    super::make_private_dir(at)?;
+    wait_for(&device, end).map_err(failed)?;
+    let kind = kind_of(&device, fit).map_err(failed)?;
+    make_private_dir(at)?;
     mount::disk(&device, at, kind).map_err(|error| failed(error.into()))
 }

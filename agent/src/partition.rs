@@ -1,4 +1,6 @@
-//! Partitions by their names, and what file system is on one.
+//! Partitions by their names, what file system is on one, and one mounted.
+
+mod visit;
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -7,6 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
+
+pub use visit::{FIT, Visit, mount_pool_disk};
 
 const TICK: Duration = Duration::from_millis(50);
 
