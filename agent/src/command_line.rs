@@ -21,6 +21,15 @@ pub fn words(text: &str) -> Vec<String> {
     words
 }
 
+/// A command line of these words: those with white space in them are quoted.
+pub fn line(words: &[String]) -> String {
+    let quoted = |word: &String| match word.contains(char::is_whitespace) {
+        true => format!("\"{word}\""),
+        false => word.clone(),
+    };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,5 +38,6 @@ mod tests {
     fn quotes_hold_words_together_and_go() {
         assert_eq!(words("ro  a=\"b c\" quiet\n"), ["ro", "a=b c", "quiet"]);
         assert!(words(" \n").is_empty());
+        assert_eq!(line(&words("ro a=\"b c\"")), "ro \"a=b c\"");
     }
 }

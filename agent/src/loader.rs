@@ -6,6 +6,7 @@ pub mod bootable;
 mod clone;
 mod grub;
 mod kernel;
+mod once;
 mod place;
 mod put;
 pub mod room;
@@ -23,6 +24,7 @@ use crate::running;
 
 pub use clone::{look, put};
 pub use kernel::Kernel;
+pub use once::words_for_once;
 
 /// Where the running clone's disk is.
 const DISK: &str = "/run/reclone/disk";

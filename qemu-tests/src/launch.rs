@@ -16,7 +16,7 @@ enum Start {
     Network(PathBuf),
     Card { by_firmware: bool },
     Bios,
-    Firmware,
+    Firmware { keeps: bool },
 }
 
 /// What to start; [`Site::machine`] makes it.
@@ -61,9 +61,15 @@ impl<'a> Launch<'a> {
         self
     }
 
-    /// UEFI loads what is on the disk.
+    /// UEFI loads what is on the disk. It knows nothing of earlier boots.
     pub fn by_firmware(mut self) -> Self {
-        self.start = Start::Firmware;
+        self.start = Start::Firmware { keeps: false };
+        self
+    }
+
+    /// The same with the variables that the last boot of this disk left.
+    pub fn by_firmware_again(mut self) -> Self {
+        self.start = Start::Firmware { keeps: true };
         self
     }
 
@@ -130,11 +136,16 @@ impl<'a> Launch<'a> {
             _ => PathBuf::new(),
         };
         let (kernel, initrd) = (of_server("vmlinuz"), of_server("initrd"));
-        if let Start::Firmware | Start::Card { by_firmware: true } = self.start {
+        let keeps = match self.start {
+            Start::Firmware { keeps } => keeps && variables.exists(),
+            Start::Card { by_firmware } => !by_firmware,
+            _ => true,
+        };
+        if !keeps {
             fs::copy(VARIABLES, &variables)?;
         }
         let loader = match &self.start {
-            Start::Firmware => Loader::Firmware {
+            Start::Firmware { .. } => Loader::Firmware {
                 variables: &variables,
             },
             Start::Card { by_firmware } => Loader::Card {

@@ -9,8 +9,7 @@ use crate::gpt::{Partition, make_fat};
 use crate::image::run;
 use crate::site::{Site, store_word};
 
-const GRUB_MODULES: &str =
-    "--modules=part_gpt ext2 fat linux serial normal search search_label echo boot test configfile";
+const GRUB_MODULES: &str = "--modules=part_gpt ext2 fat linux serial normal search search_label echo boot test configfile loadenv";
 const SYSTEMD_BOOT: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 /// Where the firmware looks for what it starts.
 const BOOT_LOADER: &str = "EFI/BOOT/BOOTX64.EFI";

@@ -4,6 +4,7 @@
 //! What keeps this from a loop: the new kernel is told that it was started so, and starts no further one; and a note in the pool, written
 //! before and removed by the agent that comes up after, keeps a kernel from which none came back from being started again.
 
+use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::initramfs::with_configuration;
 use crate::kernels::newest_in;
+use crate::loader::{Kernel, Loader, words_for_once};
 use crate::modules::Modules;
 use crate::pool::{Pool, replace};
 use crate::state::Generation;
@@ -25,10 +27,29 @@ use crate::sys::{kexec, mount};
 /// The word on the kernel command line of one that was started here.
 const WORD: &str = "reclone.kernel";
 
-/// A kernel that is loaded and not started.
+/// What a boot loader's partition and the choice for one boot need, where they are no part of this kernel.
+const FOR_LOADERS: [(&str, &CStr); 5] = [
+    ("vfat", c""),
+    ("nls_cp437", c""),
+    ("nls_ascii", c""),
+    ("nls_iso8859-1", c""),
+    ("efivarfs", c""),
+];
+
+/// Who starts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// The running kernel, which has it loaded.
+    Kexec,
+    /// The boot loader, once the machine starts again.
+    Loader,
+}
+
+/// A kernel that is to be started.
 pub struct Loaded {
     release: String,
     note: PathBuf,
+    by: By,
 }
 
 /// Loads the kernel of `generation` if it is to take over: it has no modules for the running one. Else, and where it can not, nothing.
@@ -61,6 +82,7 @@ pub(super) fn load(
             warn!(
                 "{without}, and its own did not come to reclone when it was started: does its initramfs have reclone?"
             );
+            tidy(places, running, config);
             return Ok(None);
         }
         let Some(release) = newest_in(root) else {
@@ -69,17 +91,16 @@ pub(super) fn load(
             return Ok(None);
         };
         info!("{without}: starting its own, {release}");
-        load_from(root, &release, places)?;
-        Ok(Some(release))
+        replace(&note, &format!("{}\n", generation.manifest))?;
+        let by = load_from(root, &release, places, running, config);
+        let by = by.inspect_err(|_| forget(&note))?;
+        Ok(Some(Loaded {
+            release,
+            note: note.clone(),
+            by,
+        }))
     });
-    let loaded = found.and_then(|release| match release {
-        Some(release) => {
-            replace(&note, &format!("{}\n", generation.manifest))?;
-            Ok(Some(Loaded { release, note }))
-        }
-        None => Ok(None),
-    });
-    loaded.unwrap_or_else(|error| {
+    found.unwrap_or_else(|error| {
         warn!("{error}: its kernel can not be started");
         None
     })
@@ -90,7 +111,10 @@ impl Loaded {
     pub fn start(self, disks: &[&Path]) {
         let writable = make_read_only(disks);
         nix::unistd::sync();
-        let Err(error) = kexec::start();
+        let Err(error) = match self.by {
+            By::Kexec => kexec::start(),
+            By::Loader => kexec::restart(),
+        };
         warn!("the kernel {} can not be started: {error}", self.release);
         for disk in &writable {
             if let Err(error) = mount::remount_writable(disk) {
@@ -102,18 +126,68 @@ impl Loaded {
     }
 }
 
+/// Has the kernel of this release started, by the running one or else by the boot loader.
+fn load_from(
+    root: &Path,
+    release: &str,
+    places: &Places,
+    running: &Modules,
+    config: &Config,
+) -> Result<By> {
+    let refused = match load_beside(root, release, places) {
+        Ok(()) => return Ok(By::Kexec),
+        // What came over the network comes so again, and with words that do not fit the disk.
+        Err(error) if !config.boot_loader || config.install.is_some() => return Err(error),
+        Err(error) => error,
+    };
+    warn!("{refused}: the boot loader is to start it, once");
+    let loader = loader(places, running)?;
+    let configuration = places.config.parent().unwrap_or(Path::new("/"));
+    let words = words_for_once(&places.command_line(), &format!("{WORD}={release}"));
+    let files = files_of(root, release)?;
+    loader.start_once(&Kernel::new(files, release, configuration, words)?)?;
+    info!(
+        "{} starts it now: this machine starts again",
+        loader.title()
+    );
+    Ok(By::Loader)
+}
+
+/// The disk's boot loader.
+fn loader(places: &Places, running: &Modules) -> Result<Loader> {
+    let disk = places.disk();
+    running.load(&FOR_LOADERS, &disk);
+    Loader::find(&disk)
+}
+
+/// Takes away what the boot loader had for the one boot that did not come to its end.
+fn tidy(places: &Places, running: &Modules, config: &Config) {
+    if config.boot_loader
+        && let Err(error) = loader(places, running).and_then(|it| it.forget_once())
+    {
+        info!("{error}");
+    }
+}
+
 /// Reads kernel and initramfs of this release, and has the configuration of this initramfs come behind the other: that is the model's, and this
 /// is what the clone was told.
-fn load_from(root: &Path, release: &str, places: &Places) -> Result<()> {
-    let open = |path: &Path| File::open(path).map_err(Error::system("can not open", path));
-    let path = root.join(format!("boot/vmlinuz-{release}"));
-    let kernel = open(&path)?;
-    let mut initramfs = open(&root.join(format!("boot/initrd.img-{release}")))?;
+fn load_beside(root: &Path, release: &str, places: &Places) -> Result<()> {
+    let [kernel, mut initramfs] = files_of(root, release)?;
     let configuration = places.config.parent().unwrap_or(Path::new("/"));
     let whole = with_configuration(&mut initramfs, configuration, configuration)
         .map_err(Error::system("can not copy the initramfs behind", root))?;
     let words = format!("{} {WORD}={release}", places.command_line());
-    kexec::load(&kernel, &whole, &words).map_err(Error::system("the running kernel refuses", &path))
+    let refused = Error::system("the running kernel refuses", Path::new(release));
+    kexec::load(&kernel, &whole, &words).map_err(refused)
+}
+
+/// Kernel and initramfs of this release.
+fn files_of(root: &Path, release: &str) -> Result<[File; 2]> {
+    let open = |name: &str| {
+        let path = root.join(format!("boot/{name}-{release}"));
+        File::open(&path).map_err(Error::system("can not open", &path))
+    };
+    Ok([open("vmlinuz")?, open("initrd.img")?])
 }
 
 fn forget(note: &Path) {

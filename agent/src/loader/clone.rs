@@ -74,6 +74,9 @@ pub fn put(pool: &Pool, asked: Asked, dry_run: bool) -> Result<(Loader, Put)> {
     if asked == Asked::ByBoot && !dry_run {
         loader.confirm(&boot.line)?;
     }
+    if !dry_run {
+        loader.forget_once()?;
+    }
     if asked == Asked::ByBoot && boot.kernel.is_none() {
         return Ok((loader, Put::Stands));
     }

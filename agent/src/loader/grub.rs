@@ -13,7 +13,7 @@ const END: &str = "### END reclone ###";
 const NOTE: &str = "# reclone-";
 
 /// `config_directory` is set while a file is read, and no more when an entry of it is started.
-const HEAD: &str = "if [ -n \"${config_directory}\" ]; then
+pub const HEAD: &str = "if [ -n \"${config_directory}\" ]; then
   set reclone=\"${config_directory}/reclone\"
 else
   set reclone=\"${prefix}/reclone\"
@@ -119,10 +119,7 @@ fn entry(role: &str, entry: &Entry, free: &str) -> String {
         id, words: line, ..
     } = entry;
     let (release, [kernel, initramfs]) = (entry.release(), FILES);
-    let mut quoted = String::new();
-    for word in words(line) {
-        quoted += &format!(" '{}'", word.replace('\'', "'\\''"));
-    }
+    let quoted = quoted(line);
     let title = match role {
         "current" => format!("Linux {release}, by reclone"),
         _ => format!("Linux {release}, by reclone: the one before"),
@@ -133,6 +130,15 @@ fn entry(role: &str, entry: &Entry, free: &str) -> String {
          linux \"${{reclone}}/{id}/{kernel}\"{quoted}\n  \
          initrd \"${{reclone}}/{id}/{initramfs}\"\n}}\n"
     )
+}
+
+/// The words of a kernel command line, each as GRUB takes it whatever is in it.
+pub fn quoted(line: &str) -> String {
+    let mut quoted = String::new();
+    for word in words(line) {
+        quoted += &format!(" '{}'", word.replace('\'', "'\\''"));
+    }
+    quoted
 }
 
 #[cfg(test)]

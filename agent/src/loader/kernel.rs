@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use reclone_format::TreePath;
 
 use super::Entry;
-use crate::command_line::{TO_A_SHELL, words};
+use crate::command_line::{TO_A_SHELL, line, words};
 use crate::config::{CONFIG_FILE, OF_THE_BOOT};
 use crate::error::{Error, Result};
 use crate::initramfs::with_configuration;
@@ -147,13 +147,7 @@ pub fn words_of(command_line: &str, configured: &str) -> String {
     };
     let mut words = words(command_line);
     words.retain(stays);
-    for word in words
-        .iter_mut()
-        .filter(|it| it.contains(char::is_whitespace))
-    {
-        *word = format!("\"{word}\"");
-    }
-    words.join(" ")
+    line(&words)
 }
 
 #[cfg(test)]

@@ -111,6 +111,9 @@ impl Loader {
             self.write_entries(&Entries::default(), Asked::ByHand)?;
             remove_dir(&all)?;
         }
+        if !dry_run {
+            self.forget_once()?;
+        }
         Ok(was)
     }
 
@@ -133,13 +136,17 @@ impl Loader {
 
     /// Nothing names the folder yet.
     fn copy(&self, kernel: &Kernel) -> Result<()> {
-        let folder = self.folder(&kernel.entry.id);
-        remove_dir(&folder)?;
+        self.copy_to(&self.folder(&kernel.entry.id), kernel)
+    }
+
+    /// Writes kernel and initramfs into a folder that is made anew, where the boot loader sees them.
+    pub(super) fn copy_to(&self, folder: &Path, kernel: &Kernel) -> Result<()> {
+        remove_dir(folder)?;
         let copy = || -> io::Result<()> {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
-                .create(&folder)?;
+                .create(folder)?;
             for (name, mut from) in FILES.iter().zip(&kernel.files) {
                 let mut to = create_new(&folder.join(name))?;
                 io::copy(&mut from, &mut to)?;
@@ -150,7 +157,7 @@ impl Loader {
             }
             Ok(())
         };
-        copy().map_err(Error::system("can not write", &folder))
+        copy().map_err(Error::system("can not write", folder))
     }
 
     /// Replaces the files that name what there is.
@@ -177,7 +184,7 @@ impl Loader {
         old.iter().try_for_each(|path| remove_any(path))
     }
 
-    fn settle(&self, barrier: Barrier) -> Result<()> {
+    pub(super) fn settle(&self, barrier: Barrier) -> Result<()> {
         let settle = || freeze::settle(&File::open(&self.home)?);
         barrier
             .pass(settle)
@@ -187,7 +194,7 @@ impl Loader {
 
 /// Replaces a file by one rename, or removes it; not if somebody else wrote to it since it was read. The new one is where a boot loader sees
 /// it before it gets its name, and the one that had the name stays in the folder `aside`, for [`Loader::prune`].
-fn replace(edit: &Edit, aside: &Path) -> Result<()> {
+pub(super) fn replace(edit: &Edit, aside: &Path) -> Result<()> {
     let Edit { path, old, new } = edit;
     let failed = |error| Error::system("can not write", path)(error);
     let beside = aside.join(path.file_name().unwrap_or_default());

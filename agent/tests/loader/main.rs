@@ -12,4 +12,5 @@ mod bls;
 mod cuts;
 mod disk;
 mod grub;
+mod once;
 mod pool;

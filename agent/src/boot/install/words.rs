@@ -1,6 +1,6 @@
 //! The kernel command line of an installed disk.
 
-use crate::command_line::words;
+use crate::command_line::{line, words};
 
 /// Words that belong to the start over the network, with their values.
 const OF_THE_NETWORK: [&str; 7] = ["BOOT_IMAGE", "BOOTIF", "boot", "initrd", "ro", "root", "rw"];
@@ -8,21 +8,15 @@ const OF_THE_NETWORK: [&str; 7] = ["BOOT_IMAGE", "BOOTIF", "boot", "initrd", "ro
 /// That for the root file system of this UUID. What is kept of the running kernel's: all that is neither for reclone, whose words become the
 /// configuration, nor for the start over the network.
 pub fn of_the_disk(root: &str, command_line: &str) -> String {
-    let mut line = format!("root=UUID={root} ro");
-    for word in words(command_line) {
+    let mut words = words(command_line);
+    words.retain(|word| {
         let key = word.split('=').next().unwrap_or_default();
         let own = key.strip_prefix("rd.").unwrap_or(key);
         let is_own = own == "reclone" || own.starts_with("reclone.");
-        if key.is_empty() || is_own || OF_THE_NETWORK.contains(&key) {
-            continue;
-        }
-        line.push(' ');
-        match word.contains(char::is_whitespace) {
-            true => line += &format!("\"{word}\""),
-            false => line += &word,
-        }
-    }
-    line
+        !key.is_empty() && !is_own && !OF_THE_NETWORK.contains(&key)
+    });
+    words.splice(..0, [format!("root=UUID={root}"), "ro".into()]);
+    line(&words)
 }
 
 #[cfg(test)]
