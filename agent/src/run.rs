@@ -2,6 +2,8 @@
 
 mod configuration;
 mod enroll;
+mod loader;
+mod mend;
 mod restore;
 mod session;
 mod sync;
@@ -12,7 +14,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use log::info;
 use reclone_format::PublicKey;
 use reclone_format::policy::BUILT_IN;
 use serde_json::{Value, json};
@@ -20,21 +21,19 @@ use serde_json::{Value, json};
 use crate::cli::{self, Verb};
 use crate::config::{Config, Key};
 use crate::error::{Error, Result};
-use crate::firmware::Variables;
 use crate::follow::Follow;
 use crate::good::Good;
+use crate::loader::bootable;
 use crate::loader::room::Lookout;
-use crate::loader::{self, Asked, Put, bootable};
 use crate::pool::Pool;
 use crate::progress::TerminalProgress;
 use crate::prune::Pruned;
-use crate::session::{Cap, Session, remove_ended};
-use crate::sync::{Goal, mib};
+use crate::session::{Cap, Session};
+use crate::sync::mib;
 use crate::sys::mount::in_initramfs;
-use crate::{assemble, boot, explain, good, keep, prune, repair, rollback, status, thaw, verify};
+use crate::{assemble, boot, explain, good, prune, rollback, status};
 
 use configuration::read_config;
-use sync::{sync_from, with_network};
 
 /// Where a clone that runs finds its pool.
 pub const RUNNING_POOL: &str = "/run/reclone/pool";
@@ -59,11 +58,11 @@ pub fn run(verb: Verb) -> Result<()> {
         Verb::Session(options) => session::run_session(&options),
         Verb::Thaw(options) => session::run_thaw(&options),
         Verb::Freeze(options) => session::run_freeze(&options),
-        Verb::Verify(options) => run_verify(&options),
+        Verb::Verify(options) => mend::run_verify(&options),
         Verb::Good(options) => run_good(&options),
-        Verb::Loader(options) => run_loader(&options),
+        Verb::Loader(options) => loader::run_loader(&options),
         Verb::Rollback(options) => run_rollback(&options),
-        Verb::Reset(options) => run_reset(&options),
+        Verb::Reset(options) => mend::run_reset(&options),
         Verb::Prune(options) => run_prune(&options),
     }
 }
@@ -215,48 +214,6 @@ fn follow(
     Follow::new(&config, deadline, pool.root())
 }
 
-fn run_verify(options: &cli::Verify) -> Result<()> {
-    let pool = open_pool(options.pool.as_ref())?;
-    let watcher = watcher();
-    let lock = pool.lock()?;
-    if options.repair {
-        // Without damage there is no need for a store.
-        let damage = verify::verify(&pool, &watcher)?;
-        if damage.count() > 0 {
-            report_damage(&pool, &damage, options.json);
-            let follow = follow(&pool, options.store.as_ref(), options.key.as_ref(), None)?;
-            with_network(&follow, None, || {
-                repair::mend_all(&pool, &follow, damage, &lock, &watcher)
-            })?;
-            if !options.json {
-                println!("all damage is mended");
-            }
-            return Ok(());
-        }
-    }
-    let damage = verify::verify(&pool, &watcher)?;
-    report_damage(&pool, &damage, options.json);
-    match damage.count() {
-        0 if options.json => {}
-        0 => println!("{} objects are whole", damage.checked),
-        count => {
-            return Err(Error::Unsound {
-                path: pool.root().into(),
-                count,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn report_damage(pool: &Pool, damage: &verify::Damage, json: bool) {
-    let lines = damage.describe(pool);
-    match json {
-        true => println!("{}", json!({ "objects": damage.checked, "damage": lines })),
-        false => lines.iter().for_each(|line| println!("{line}")),
-    }
-}
-
 fn run_rollback(options: &cli::Rollback) -> Result<()> {
     let pool = open_pool(options.pool.as_ref())?;
     let lock = pool.lock()?;
@@ -275,84 +232,6 @@ fn run_good(options: &cli::Good) -> Result<()> {
     };
     let value = json!({ "generation": generation, "outcome": outcome });
     let words = format!("generation {generation} {said}");
-    say(options.json, &value, &words);
-    Ok(())
-}
-
-fn run_loader(options: &cli::Loader) -> Result<()> {
-    if options.first {
-        return put_first(options);
-    }
-    let pool = open_pool(options.pool.as_ref())?;
-    let asked = match options.proven {
-        true => Asked::ByBoot,
-        false => Asked::ByHand,
-    };
-    let (loader, put) = loader::put(&pool, asked, options.dry_run)?;
-    let (outcome, verb) = match put {
-        Put::Stands => ("stands", "starts"),
-        Put::Done => ("put", "starts from now on"),
-        Put::Would => ("would-put", "would start"),
-    };
-    let entries = loader.entries()?;
-    let mut value = loader::json(loader.title(), &entries);
-    value["outcome"] = outcome.into();
-    let (title, kernel) = (loader.title(), loader::words(&entries));
-    let words = match put {
-        Put::Would => format!("{title} {verb} the generation's kernel; now it starts {kernel}"),
-        _ => format!("{title} {verb} {kernel}"),
-    };
-    say(options.json, &value, &words);
-    Ok(())
-}
-
-/// Has the firmware start first what started this machine.
-fn put_first(options: &cli::Loader) -> Result<()> {
-    let variables = Variables::find();
-    let found = variables.and_then(|it| it.order().map(|order| (it, order)));
-    let (variables, mut order) = found.ok_or_else(|| {
-        Error::Loader("this machine's firmware does not tell what started it: change its boot order in its own setup".into())
-    })?;
-    let outcome = match (order.is_first(), options.dry_run) {
-        (true, _) => "stands",
-        (false, true) => "would-put",
-        (false, false) => {
-            order = variables.put_first(&order)?;
-            "put"
-        }
-    };
-    let mut value = order.json();
-    value["outcome"] = outcome.into();
-    say(options.json, &value, &order.words());
-    Ok(())
-}
-
-/// What `reclone=reset` does at boot. The sync comes first, for a store gives the objects of its newest generation.
-fn run_reset(options: &cli::Reset) -> Result<()> {
-    let pool = open_pool(options.pool.as_ref())?;
-    pool.drop_damaged_state()?;
-    let follow = follow(&pool, options.store.as_ref(), options.key.as_ref(), None)?;
-    let watcher = watcher();
-    let (report, damage) = with_network(&follow, None, || {
-        let report = sync_from(&pool, &follow, Goal::Commit, None, &watcher)?;
-        if !options.json {
-            println!("{}", sync::describe(&report));
-        }
-        let lock = pool.lock()?;
-        if options.forget {
-            keep::forget(&pool)?;
-        }
-        thaw::freeze(&pool, &lock)?;
-        keep::end_sessions(&pool)?;
-        let ended = remove_ended(&pool)?;
-        info!("{ended} sessions are dropped");
-        let damage = verify::verify(&pool, &watcher)?;
-        let damage = repair::mend_all(&pool, &follow, damage, &lock, &watcher)?;
-        Ok((report, damage))
-    })?;
-    let (objects, mended) = (damage.checked, damage.count());
-    let value = json!({ "sync": sync::value(&report), "objects": objects, "mended": mended });
-    let words = format!("{objects} objects are whole, {mended} were mended");
     say(options.json, &value, &words);
     Ok(())
 }
