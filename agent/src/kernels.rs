@@ -1,13 +1,17 @@
 //! The kernels of a generation: by its manifest, before anything of it is here, and by what is in it.
 
 use std::cmp::Ordering;
-use std::fs;
-use std::io::Read;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek};
+use std::path::{Path, PathBuf};
 
-use reclone_format::{Error as FormatError, ManifestReader};
+use reclone_format::{Error as FormatError, ManifestReader, TreePath};
 
+use crate::error::{Error, Result};
 use crate::modules::Modules;
+use crate::pool::Pool;
+use crate::stage::id_of;
+use crate::tree::Tree;
 
 /// Which kernels a generation has, and how large.
 #[derive(Debug, Default)]
@@ -77,6 +81,38 @@ pub fn newest_in(root: &Path) -> Option<String> {
         initramfs.exists() && Modules::of(release).are_in(root)
     };
     releases.filter(is_whole).max_by(|a, b| by_version(a, b))
+}
+
+/// Kernel and initramfs of this release in the generation that is shown at `root`. What rotted in the pool is an error.
+pub fn files_of(pool: &Pool, number: u64, root: &Path, release: &str) -> Result<[File; 2]> {
+    let open = |name: &str| open(pool, number, root, &format!("boot/{name}-{release}"));
+    Ok([open("vmlinuz")?, open("initrd.img")?])
+}
+
+/// Opens a file of the generation that is shown at `root`, wherever a link leads, and holds it against the manifest.
+fn open(pool: &Pool, number: u64, root: &Path, name: &str) -> Result<File> {
+    let shown = root.join(name);
+    let below = || -> io::Result<PathBuf> {
+        let (root, path) = (fs::canonicalize(root)?, fs::canonicalize(&shown)?);
+        let below = path.strip_prefix(root).map_err(io::Error::other)?;
+        Ok(below.to_owned())
+    };
+    let below = below().map_err(Error::system("can not find", &shown))?;
+    let path = TreePath::from_bytes(below.into_os_string().into_encoded_bytes());
+    let path = path.map_err(Error::published(name))?;
+    let tree = Tree::of_generation(pool, number, &path)?;
+    let found = tree.map(|tree| tree.open(0)).transpose()?;
+    if let Some((mut file, Some(id))) = found
+        && id_of(&file).is_ok_and(|it| it == id)
+        && file.rewind().is_ok()
+    {
+        return Ok(file);
+    }
+    Err(Error::Damaged {
+        path: Path::new("/").join(name),
+        reason: "it rotted in the pool and is not started; boot with reclone=reset, or right here"
+            .into(),
+    })
 }
 
 /// As people count: numbers by value, the rest as text.

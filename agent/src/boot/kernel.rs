@@ -17,7 +17,7 @@ use crate::boot::disk::make_read_only;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::initramfs::with_configuration;
-use crate::kernels::newest_in;
+use crate::kernels::{files_of, newest_in};
 use crate::loader::{Kernel, Loader, words_for_once};
 use crate::modules::Modules;
 use crate::pool::{Pool, replace};
@@ -92,7 +92,8 @@ pub(super) fn load(
         };
         info!("{without}: starting its own, {release}");
         replace(&note, &format!("{}\n", generation.manifest))?;
-        let by = load_from(root, &release, places, running, config);
+        let files = || files_of(pool, number, root, &release);
+        let by = load_from(&files, &release, places, running, config);
         let by = by.inspect_err(|_| forget(&note))?;
         Ok(Some(Loaded {
             release,
@@ -128,13 +129,13 @@ impl Loaded {
 
 /// Has the kernel of this release started, by the running one or else by the boot loader.
 fn load_from(
-    root: &Path,
+    files: &dyn Fn() -> Result<[File; 2]>,
     release: &str,
     places: &Places,
     running: &Modules,
     config: &Config,
 ) -> Result<By> {
-    let refused = match load_beside(root, release, places) {
+    let refused = match load_beside(files()?, release, places) {
         Ok(()) => return Ok(By::Kexec),
         // What came over the network comes so again, and with words that do not fit the disk.
         Err(error) if !config.boot_loader || config.install.is_some() => return Err(error),
@@ -144,8 +145,7 @@ fn load_from(
     let loader = loader(places, running)?;
     let configuration = places.config.parent().unwrap_or(Path::new("/"));
     let words = words_for_once(&places.command_line(), &format!("{WORD}={release}"));
-    let files = files_of(root, release)?;
-    loader.start_once(&Kernel::new(files, release, configuration, words)?)?;
+    loader.start_once(&Kernel::new(files()?, release, configuration, words)?)?;
     info!(
         "{} starts it now: this machine starts again",
         loader.title()
@@ -169,25 +169,15 @@ fn tidy(places: &Places, running: &Modules, config: &Config) {
     }
 }
 
-/// Reads kernel and initramfs of this release, and has the configuration of this initramfs come behind the other: that is the model's, and this
-/// is what the clone was told.
-fn load_beside(root: &Path, release: &str, places: &Places) -> Result<()> {
-    let [kernel, mut initramfs] = files_of(root, release)?;
+/// Has the running kernel read this one. The configuration of this initramfs comes behind that of the other: that is the model's, and this is what
+/// the clone was told.
+fn load_beside([kernel, mut initramfs]: [File; 2], release: &str, places: &Places) -> Result<()> {
     let configuration = places.config.parent().unwrap_or(Path::new("/"));
+    let name = Path::new(release);
     let whole = with_configuration(&mut initramfs, configuration, configuration)
-        .map_err(Error::system("can not copy the initramfs behind", root))?;
+        .map_err(Error::system("can not copy the initramfs of", name))?;
     let words = format!("{} {WORD}={release}", places.command_line());
-    let refused = Error::system("the running kernel refuses", Path::new(release));
-    kexec::load(&kernel, &whole, &words).map_err(refused)
-}
-
-/// Kernel and initramfs of this release.
-fn files_of(root: &Path, release: &str) -> Result<[File; 2]> {
-    let open = |name: &str| {
-        let path = root.join(format!("boot/{name}-{release}"));
-        File::open(&path).map_err(Error::system("can not open", &path))
-    };
-    Ok([open("vmlinuz")?, open("initrd.img")?])
+    kexec::load(&kernel, &whole, &words).map_err(Error::system("the running kernel refuses", name))
 }
 
 fn forget(note: &Path) {

@@ -1,19 +1,17 @@
 //! What is to be started: a kernel, its initramfs with this clone's configuration behind it, and the words on its command line.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::path::{Path, PathBuf};
-
-use reclone_format::TreePath;
+use std::path::Path;
 
 use super::Entry;
 use crate::command_line::{TO_A_SHELL, line, words};
 use crate::config::{CONFIG_FILE, OF_THE_BOOT};
 use crate::error::{Error, Result};
 use crate::initramfs::with_configuration;
+use crate::kernels::files_of;
 use crate::pool::Pool;
 use crate::stage::id_of;
-use crate::tree::Tree;
 
 /// A kernel that can be put on a disk.
 pub struct Kernel {
@@ -33,8 +31,7 @@ impl Kernel {
         release: &str,
         words: String,
     ) -> Result<Self> {
-        let open = |name: &str| open(pool, number, root, &format!("boot/{name}-{release}"));
-        let files = [open("vmlinuz")?, open("initrd.img")?];
+        let files = files_of(pool, number, root, release)?;
         Self::new(files, release, Path::new(OF_THE_BOOT), words)
     }
 
@@ -80,32 +77,6 @@ impl Kernel {
         let name = Path::new(&self.entry.id);
         both().map_err(Error::system("can not look at the kernel", name))
     }
-}
-
-/// Opens a file of the generation that is shown at `root`, wherever a link leads, and holds it against the manifest.
-fn open(pool: &Pool, number: u64, root: &Path, name: &str) -> Result<File> {
-    let shown = root.join(name);
-    let below = || -> io::Result<PathBuf> {
-        let (root, path) = (fs::canonicalize(root)?, fs::canonicalize(&shown)?);
-        let below = path.strip_prefix(root).map_err(io::Error::other)?;
-        Ok(below.to_owned())
-    };
-    let below = below().map_err(Error::system("can not find", &shown))?;
-    let path = TreePath::from_bytes(below.into_os_string().into_encoded_bytes());
-    let path = path.map_err(Error::published(name))?;
-    let tree = Tree::of_generation(pool, number, &path)?;
-    let found = tree.map(|tree| tree.open(0)).transpose()?;
-    if let Some((mut file, Some(id))) = found
-        && id_of(&file).is_ok_and(|it| it == id)
-        && file.rewind().is_ok()
-    {
-        return Ok(file);
-    }
-    Err(Error::Damaged {
-        path: Path::new("/").join(name),
-        reason: "it rotted in the pool and does not get to the boot loader; boot with reclone=reset, or right here"
-            .into(),
-    })
 }
 
 /// Of both, one behind the other, which are then to be read from their start again.

@@ -65,7 +65,7 @@ fn a_kernel_that_rotted_in_the_pool_does_not_get_to_the_boot_loader() {
 
     let rotten = |name: &str| {
         format!(
-            "/boot/{name}: it rotted in the pool and does not get to the boot loader; \
+            "/boot/{name}: it rotted in the pool and is not started; \
              boot with reclone=reset, or right here: run `reclone verify --repair`"
         )
     };
