@@ -202,22 +202,36 @@ pub(super) fn replace(edit: &Edit, aside: &Path) -> Result<()> {
     if let Some(text) = new {
         write(&beside, text, path).map_err(failed)?;
     }
-    if read(path)? != *old {
+    let is_as_read = read(path)? == *old;
+    let named = match new {
+        Some(_) => is_as_read && take_place(&beside, path, old).map_err(failed)?,
+        None => is_as_read && fs::remove_file(path).map(|()| true).map_err(failed)?,
+    };
+    if !named {
         let _ = fs::remove_file(&beside);
         return Err(Error::Loader(format!(
             "{} was changed by somebody else at this moment and stays as it is: run `reclone loader` again",
             path.display()
         )));
     }
-    let named = match new {
-        // What has no such step, or nothing to take the name from, is renamed.
-        Some(_) => renameat_with(CWD, &beside, CWD, path, RenameFlags::EXCHANGE)
-            .or_else(|_| fs::rename(&beside, path)),
-        None => fs::remove_file(path),
-    };
-    named
-        .and_then(|()| File::open(folder)?.sync_all())
+    File::open(folder)
+        .and_then(|it| it.sync_all())
         .map_err(failed)
+}
+
+/// Has the file `beside` take the place of the one at `path`, which takes its; not if that has another content than `old`, whatever was written
+/// until this moment. Whether it did.
+fn take_place(beside: &Path, path: &Path, old: &str) -> io::Result<bool> {
+    let exchange = || renameat_with(CWD, beside, CWD, path, RenameFlags::EXCHANGE);
+    if exchange().is_err() {
+        // What has no such step, or nothing to take the name from.
+        return fs::rename(beside, path).map(|()| true);
+    }
+    let is_as_read = fs::read(beside)? == old.as_bytes();
+    if !is_as_read {
+        exchange()?;
+    }
+    Ok(is_as_read)
 }
 
 /// Writes a file that is to take the place of another, with that one's mode.
@@ -262,6 +276,11 @@ mod tests {
             );
             assert_eq!(fs::read_to_string(&path).unwrap(), "set timeout=5\n");
             assert!(!aside.join("custom.cfg").exists());
+            let late = folder.path().join("late");
+            fs::write(&late, "ours\n").unwrap();
+            assert!(!take_place(&late, &path, "set timeout=3\n").unwrap());
+            assert_eq!(fs::read_to_string(&path).unwrap(), "set timeout=5\n");
+            assert_eq!(fs::read_to_string(&late).unwrap(), "ours\n");
             edit.old = "set timeout=5\n".into();
             replace(&edit, &aside).unwrap();
             assert_eq!(read(&path).unwrap(), edit.new.unwrap_or_default());
