@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;
+use std::time::Duration;
 
 use qemu_tests::bios;
 use qemu_tests::facts::Facts;
@@ -44,6 +45,8 @@ struct Clone<'a> {
     is_bios: bool,
     /// A command that shows what names the kernels.
     seen: &'a str,
+    /// Where the boot loader reads kernels, if the first that comes is fetched while that is full.
+    fills: Option<&'a str>,
 }
 
 /// What the machine says about its kernel.
@@ -96,7 +99,7 @@ impl Clone<'_> {
         if self.is_bios {
             bios::write_boot_code(&self.site().path("clone.img")).unwrap();
         }
-        self.boot(1, |machine, _| {
+        let new = self.boot(1, |machine, _| {
             let it = kernel(machine);
             assert_eq!(it.release, self.kernels.old);
             let null = serde_json::Value::Null;
@@ -111,15 +114,32 @@ impl Clone<'_> {
             let refused =
                 wanted.map(|what| said.contains(&format!("{} in generation 1 {what}", it.release)));
             assert_eq!(refused, [true; 2], "{said}");
+            let new = self.kernels.upgrade();
+            assert_eq!(self.site().publish().unwrap(), 2);
+            if let Some(folder) = self.fills {
+                self.fetches_without_room(machine, folder, &new);
+            }
+            new
         });
-        let new = self.kernels.upgrade();
-        assert_eq!(self.site().publish().unwrap(), 2);
         let named = self.boot(2, |machine, _| {
             self.assert_started_after_another(machine, &new);
             machine.report(self.seen).unwrap()
         });
         println!("{named}");
         (new, named)
+    }
+
+    /// The running clone says before the transfer that the kernel which comes will find no room.
+    fn fetches_without_room(&self, machine: &mut Machine, folder: &str, new: &str) {
+        let script = format!(
+            "cat /dev/zero >{folder}/fill; /run/initramfs/reclone fetch; rm {folder}/fill; sync"
+        );
+        machine.console.give_time(Duration::from_secs(600));
+        let said = machine.report(&script).unwrap();
+        println!("{said}");
+        let warned = said.find(&format!("are needed for the kernel {new}, 0 MiB are free"));
+        let fetched = said.find("fetched ");
+        assert!(warned.is_some() && warned < fetched, "{said}");
     }
 
     fn assert_started_after_another(&self, machine: &mut Machine, new: &str) {
@@ -190,6 +210,7 @@ fn grub_starts_the_kernel_of_a_generation_that_proved_itself() {
         ],
         is_bios: false,
         seen: SEEN_OF_GRUB,
+        fills: None,
     };
     let (new, named) = clone.follows();
     assert!(named.contains(&format!("\n{MEMTEST}")), "{named}");
@@ -215,6 +236,7 @@ fn grub_started_by_bios_does_the_same_and_asks_for_no_password_that_it_did_not_a
         ],
         is_bios: true,
         seen: SEEN_OF_GRUB,
+        fills: None,
     };
     let (new, named) = clone.follows();
     clone.goes_straight_there(&new, &named);
@@ -239,6 +261,7 @@ fn systemd_boot_starts_the_kernel_of_a_generation_that_proved_itself_and_leaves_
         ],
         is_bios: false,
         seen: "cd /boot/efi; stat -c %y loader/entries/*; cat loader/entries/*; find reclone",
+        fills: Some("/boot/efi"),
     };
     let (new, named) = clone.follows();
     assert!(named.contains("title Debian\n"), "{named}");
