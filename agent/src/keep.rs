@@ -9,6 +9,7 @@ pub mod files;
 pub mod folders;
 pub mod identity;
 pub mod matches;
+mod torn;
 
 use std::fs;
 use std::io;

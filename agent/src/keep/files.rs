@@ -16,6 +16,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, mknodat};
 use super::folders;
 use super::identity::{MACHINE_ID, has_machine_id, write_machine_id};
 use super::matches::{governing, matches};
+use super::torn::is_torn;
 use crate::barrier::Barrier;
 use crate::copy;
 use crate::error::{Error, Result};
@@ -201,7 +202,8 @@ fn save_one(policy: &Policy, upper: &Path, keep: &Path, file: &Path) -> Result<(
         );
         return Ok(());
     }
-    if is_cut_short(&from, is_kept.then_some(&to), is_identity).map_err(failed)? {
+    let is_link = Own::of(&from) == Some(Own::Link);
+    if !is_link && is_torn(&from, is_kept.then_some(&to), is_identity).map_err(failed)? {
         warn!(
             "{}: a power cut left it unwritten, the old one stays",
             from.display()
@@ -252,23 +254,6 @@ fn remove_folder(path: &Path) -> Result<()> {
         true => remove_any(path),
         false => Ok(()),
     }
-}
-
-/// Whether this is what a file system makes of a file that nobody synced before the power went: nothing, or zeros, where there was something
-/// else before. A new file may be empty, but not one that makes a machine itself.
-fn is_cut_short(path: &Path, before: Option<&PathBuf>, is_identity: bool) -> io::Result<bool> {
-    if Own::of(path) == Some(Own::Link) {
-        return Ok(false);
-    }
-    let content = fs::read(path)?;
-    let old = before.map(fs::read).transpose()?.unwrap_or_default();
-    let is_lost = |content: &[u8]| content.iter().all(|byte| *byte == 0);
-    let is_binary = old.contains(&0);
-    Ok(match is_lost(&content) {
-        true if before.is_none() => is_identity || !content.is_empty(),
-        true => !is_lost(&old),
-        false => before.is_some() && content.contains(&0) && !is_binary,
-    })
 }
 
 fn is_missing(path: &Path) -> bool {
