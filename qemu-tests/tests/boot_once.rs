@@ -120,7 +120,8 @@ fn goes_on_by_the_boot_loader(
     assert!(!named.contains(left), "{named}");
     let [again, words] = comes_up(site, 3, &new, seen);
     assert!(!words.contains("reclone.kernel="), "{words}");
-    assert_eq!(again, named, "nothing was written");
+    let counted = named.replace("+3.conf\n", ".conf\n");
+    assert_eq!(again, counted, "nothing was written but that it is good");
 }
 
 fn partitions(site: &Site) -> [Partition; 2] {
