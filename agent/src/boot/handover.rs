@@ -28,10 +28,16 @@ const DISK_UNIT_FOLDERS: [&str; 2] = ["run-reclone-disk.mount.d", "run-reclone-p
 const DISK_STAYS: &str = "[Unit]\nDefaultDependencies=no\n";
 
 /// Puts a copy of this program where systemd looks for the shutdown program: `<run>/initramfs/shutdown`, and under its own
-/// name beside it. `/run` forbids running programs, so it gets a file system of its own; what was in the folder stays.
+/// name beside it. `/run` forbids running programs, so it gets a file system of its own; what was in the folder stays. What an earlier try of
+/// this boot placed is left as it is.
 pub fn place_shutdown_program(run: &Path) -> Result<()> {
     let folder = run.join("initramfs");
     let failed = |error: io::Error| Error::system("can not fill", &folder)(error);
+    let length = |path: &Path| fs::metadata(path).map(|it| it.len());
+    let own = length(Path::new(OWN_PROGRAM)).map_err(failed)?;
+    if length(&folder.join("reclone")).is_ok_and(|it| it == own) {
+        return Ok(());
+    }
     DirBuilder::new()
         .recursive(true)
         .mode(0o755)

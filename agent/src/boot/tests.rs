@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use std::os::unix::fs::MetadataExt;
+
 use reclone_format::object_id_of;
 
 fn places(folder: &Path, config: &str, command_line: &str) -> Places {
@@ -70,4 +72,26 @@ fn the_mode_decides_what_boots_first() {
         "the current one is better than none"
     );
     assert_eq!(numbers(&State::default(), Mode::On), [0; 0]);
+}
+
+#[test]
+fn the_shutdown_program_is_placed_once_with_what_was_in_its_folder() {
+    if !nix::unistd::geteuid().is_root() {
+        return eprintln!("SKIPPED: what mounts has to be root");
+    }
+    let run = tempfile::tempdir().unwrap();
+    let folder = run.path().join("initramfs");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("fsck-root"), "stamp").unwrap();
+    let inode = || fs::metadata(folder.join("shutdown")).unwrap().ino();
+    handover::place_shutdown_program(run.path()).unwrap();
+    let placed = inode();
+    handover::place_shutdown_program(run.path()).unwrap();
+    assert_eq!(inode(), placed, "an earlier try did it");
+    assert_eq!(
+        fs::read_to_string(folder.join("fsck-root")).unwrap(),
+        "stamp"
+    );
+    mount::unmount(&folder).unwrap();
+    assert!(!mount::is_mount_point(&folder), "there is one file system");
 }

@@ -248,19 +248,12 @@ fn same(wanted: &Tree, found: &Tree, damaged: Option<u64>) -> Result<(), String>
     Ok(())
 }
 
-/// Unmounts everything that the boot mounted, and the disk.
+/// Unmounts everything that the boot mounted, and the disk; all but the shutdown program, which is the next boot's, too, as it is that of a
+/// second try.
 fn leave() -> io::Result<()> {
     let inside = [OWN, SEEDED].map(|folder| format!("{ROOT}/{folder}"));
     let [own, seeded] = [&*inside[0], &*inside[1]];
-    for place in [
-        NEWEST_AT,
-        own,
-        seeded,
-        ROOT,
-        "/run/initramfs",
-        SESSION,
-        DISK,
-    ] {
+    for place in [NEWEST_AT, own, seeded, ROOT, SESSION, DISK] {
         loop {
             match unmount(place) {
                 Ok(()) => {}
