@@ -113,7 +113,9 @@ impl Session {
             return Ok(());
         }
         let path = self.root.join(GENERATION);
-        let write = || writeln!(create_new(&path)?, "{generation}");
+        // As one write: a number is displayed digit by digit.
+        let text = format!("{generation}\n");
+        let write = || create_new(&path)?.write_all(text.as_bytes());
         write().map_err(Error::system("can not write", &path))
     }
 

@@ -78,18 +78,29 @@ fn see(full: &Path, path: &Path, inodes: &mut HashMap<(u64, u64), PathBuf>) -> S
 }
 
 fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let mut names = vec![0; 1 << 16];
-    let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap();
-    let names = names[..length]
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty());
-    let mut value = vec![0; 1 << 16];
+    let names = grown(&mut |room| rustix::fs::llistxattr(path, room));
+    let names = names.split(|byte| *byte == 0);
     names
+        .filter(|name| !name.is_empty())
         .map(|name| {
-            let size = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap();
-            (name.to_owned(), value[..size].to_owned())
+            let value = grown(&mut |room| rustix::fs::lgetxattr(path, name, room));
+            (name.to_owned(), value)
         })
         .collect()
+}
+
+/// What is read into as much room as it needs, which the kernel makes and clears, too.
+fn grown(read: &mut dyn FnMut(&mut [u8]) -> rustix::io::Result<usize>) -> Vec<u8> {
+    let mut room = vec![0; 512];
+    loop {
+        match read(&mut room) {
+            Err(rustix::io::Errno::RANGE) => room.resize(room.len() * 2, 0),
+            length => {
+                room.truncate(length.unwrap());
+                return room;
+            }
+        }
+    }
 }
 
 /// A checksum of everything; of files over 1 GiB, which are sparse here, of every data segment and its place.
