@@ -251,6 +251,8 @@ impl Target {
         // What is read again is to come from the disk.
         let _ = fadvise(&file, 0, None, Advice::DontNeed);
         fs::rename(&new, &path).context("create", &path)?;
+        // FAT writes where the content of this name is with the file, not with its folder.
+        file.sync_all().context("sync", &path)?;
         sync_folder(folder)
     }
 

@@ -28,7 +28,11 @@ pub fn settle(folder: &File) -> io::Result<()> {
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     let settled = freeze_and_thaw(folder);
     mask.thread_set_mask()?;
-    settled
+    match settled? {
+        true => Ok(()),
+        // FAT's `syncfs` leaves what it wrote in the disk's own cache.
+        false => folder.sync_all(),
+    }
 }
 
 /// Has ext4 write to their own places what its journal has of the file system of this folder. Whether it can: Linux 5.14 and later.
@@ -42,18 +46,19 @@ pub fn checkpoint(folder: &File) -> io::Result<bool> {
     }
 }
 
-fn freeze_and_thaw(folder: &File) -> io::Result<()> {
+/// Whether it can be frozen.
+fn freeze_and_thaw(folder: &File) -> io::Result<bool> {
     let mut unused = 0;
     // SAFETY: the kernel looks at the number at most.
     match unsafe { ioctl::freeze(folder.as_raw_fd(), &raw mut unused) } {
-        Err(Errno::EOPNOTSUPP) => return Ok(()),
+        Err(Errno::EOPNOTSUPP) => return Ok(false),
         frozen => frozen?,
     };
     loop {
         // SAFETY: as above.
         match unsafe { ioctl::thaw(folder.as_raw_fd(), &raw mut unused) } {
             Err(Errno::EINTR) => {}
-            thawed => return Ok(thawed.map(drop)?),
+            thawed => return Ok(thawed.map(|_| true)?),
         }
     }
 }
