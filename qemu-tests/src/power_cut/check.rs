@@ -84,8 +84,8 @@ pub fn check(
     {
         return Ok(Err(wrong));
     }
-    let (name, options) = (Some(kind.kind), Some(kind.options));
-    if let Err(error) = mount(Some(device), ROOT, name, MsFlags::empty(), options) {
+    let (name, options) = (Some(kind.kind), kind.for_next_boot());
+    if let Err(error) = mount(Some(device), ROOT, name, MsFlags::empty(), Some(&*options)) {
         return Ok(Err(format!("it can not be mounted: {error}")));
     }
     // A tree that can not be read to its end is a violation like any other.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -70,14 +71,24 @@ impl Image {
     /// Makes `file` the same, whatever it was; writes only what differs. Nobody may have the file mounted.
     pub fn restore(&self, file: &File) -> io::Result<()> {
         let mut missing: Vec<bool> = self.blocks.iter().map(Option::is_some).collect();
+        let mut holes: Vec<Range<usize>> = Vec::new();
         each_block(file, self.size, |number, there| {
             missing[number] = false;
             match &self.blocks[number] {
                 Some(wanted) if **wanted == *there => Ok(()),
                 Some(wanted) => file.write_all_at(&**wanted, (number * BLOCK) as u64),
-                None => punch(file, number),
+                None => {
+                    match holes.last_mut() {
+                        Some(last) if last.end == number => last.end += 1,
+                        _ => holes.push(number..number + 1),
+                    }
+                    Ok(())
+                }
             }
         })?;
+        for hole in holes {
+            punch(file, hole)?;
+        }
         for (number, block) in self.blocks.iter().enumerate() {
             if let Some(block) = block.as_ref().filter(|_| missing[number]) {
                 file.write_all_at(&**block, (number * BLOCK) as u64)?;
@@ -87,13 +98,13 @@ impl Image {
     }
 }
 
-fn punch(file: &File, number: usize) -> io::Result<()> {
+fn punch(file: &File, blocks: Range<usize>) -> io::Result<()> {
     let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
     Ok(fallocate(
         file,
         flags,
-        (number * BLOCK) as i64,
-        BLOCK as i64,
+        (blocks.start * BLOCK) as i64,
+        (blocks.len() * BLOCK) as i64,
     )?)
 }
 
