@@ -1,18 +1,23 @@
-//! Systems with one kernel of two: the one for clouds, and the one for other machines (package `linux-image-amd64`).
+//! Systems with one kernel of two: that of the release, and the newest, with what was mended since.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use reclone::kernels::by_version;
+
 use crate::image::run;
 use crate::initramfs::System;
 use crate::site::Site;
 
-/// A site whose clones have the kernel for clouds, with the model's next kernel set aside.
+/// apt's pattern for the kernels of a release: without those of its security archive, one of which every tree has.
+const OF_THE_RELEASE: &str = "~n^linux-image-[0-9].*-cloud-amd64$~Astable$";
+
+/// A site whose clones have the old kernel, with the model's next one set aside.
 pub struct TwoKernels {
     /// The site. Nothing is published.
     pub site: Site,
-    /// The release of the kernel for clouds.
+    /// The release of the old kernel.
     pub old: String,
     aside: PathBuf,
 }
@@ -21,10 +26,18 @@ impl TwoKernels {
     /// Builds the site of this name, with this in the tree's fstab if it is not to be the usual one.
     pub fn prepare(name: &str, fstab: Option<&str>) -> TwoKernels {
         let mut aside = PathBuf::new();
-        let packages = ["linux-image-amd64"];
-        let site = Site::prepare(System::DEFAULT, name, &packages, |tree| {
+        let site = Site::prepare(System::DEFAULT, name, &[OF_THE_RELEASE], |tree| {
             aside = tree.root().with_file_name("aside");
-            move_kernel(tree.root(), &aside, |name| !is_of_cloud(name));
+            let unwanted = tree.root().with_file_name("unwanted");
+            let all = releases(tree.root());
+            let [before @ .., old, new] = &all[..] else {
+                panic!("the archive has one kernel: {all:?}");
+            };
+            println!("the kernel {old} becomes {new}");
+            move_kernel(tree.root(), &aside, |name| name.ends_with(new));
+            for release in before {
+                move_kernel(tree.root(), &unwanted, |name| name.ends_with(release));
+            }
             match fstab {
                 Some(fstab) => tree.write("etc/fstab", fstab),
                 None => Ok(()),
@@ -38,7 +51,9 @@ impl TwoKernels {
     /// The model gets the other kernel in place of the one it has. Gives its release.
     pub fn upgrade(&self) -> String {
         let model = self.site.model.root();
-        move_kernel(model, &self.site.path("old"), is_of_cloud);
+        move_kernel(model, &self.site.path("old"), |name| {
+            name.ends_with(&self.old)
+        });
         move_kernel(&self.aside, model, |_| true);
         let new = release(model);
         let mut make = Command::new("chroot");
@@ -46,11 +61,6 @@ impl TwoKernels {
         run(make).expect("an initramfs");
         new
     }
-}
-
-/// What belongs to the kernel for clouds, and not to the one for other machines.
-fn is_of_cloud(name: &str) -> bool {
-    name.contains("-cloud-")
 }
 
 /// Moves what a system has of one of two kernels to the same places below another folder.
@@ -70,8 +80,18 @@ fn move_kernel(from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) {
 
 /// The release of the one kernel of a system.
 fn release(root: &Path) -> String {
+    let mut all = releases(root);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+/// The releases of the kernels of a system, the oldest first.
+fn releases(root: &Path) -> Vec<String> {
     let folders = fs::read_dir(root.join("usr/lib/modules")).expect("modules");
-    let names: Vec<_> = folders.flatten().map(|it| it.file_name()).collect();
-    assert_eq!(names.len(), 1, "{names:?}");
-    names[0].to_str().expect("a name of text").to_owned()
+    let names = folders.map(|it| it.expect("an entry").file_name());
+    let mut names: Vec<_> = names
+        .map(|it| it.into_string().expect("a name of text"))
+        .collect();
+    names.sort_by(|a, b| by_version(a, b));
+    names
 }

@@ -131,8 +131,10 @@ impl Clone<'_> {
 
     /// The running clone says before the transfer that the kernel which comes will find no room.
     fn fetches_without_room(&self, machine: &mut Machine, folder: &str, new: &str) {
+        // The network was the boot's alone.
+        let network = "cd /sys/class/net; for card in e*; do ip link set $card up; ip address add 10.0.2.15/24 dev $card; done";
         let script = format!(
-            "cat /dev/zero >{folder}/fill; /run/initramfs/reclone fetch; rm {folder}/fill; sync"
+            "{network}; cat /dev/zero >{folder}/fill; /run/initramfs/reclone fetch; rm {folder}/fill; sync"
         );
         machine.console.give_time(Duration::from_secs(600));
         let said = machine.report(&script).unwrap();
