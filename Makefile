@@ -39,7 +39,7 @@ matrix: build
 power-cut power-cut-quick: build
 	cargo build --quiet --package qemu-tests --bins
 	POINTS=$(POINTS) KINDS=$(KINDS) SEED=$(SEED) cargo run --quiet --package qemu-tests --bin power_cut
-power-cut-quick: POINTS = 1000
+power-cut-quick: POINTS = 1002
 power-cut-quick: KINDS = ext4-4k-ordered,xfs,systemd-boot
 
 # The test of that test: an agent that leaves out a barrier must be noticed. OMIT=staged, for one, tries that one alone.
