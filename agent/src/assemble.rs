@@ -61,11 +61,6 @@ pub fn look_into<T>(
     done
 }
 
-/// Mounts `generation` at the folder `target`, read-only, for a look. On an error nothing stays mounted.
-pub fn look(pool: &Pool, generation: &Generation, target: &Path) -> Result<Form> {
-    mount_generation(pool, generation, None, target)
-}
-
 fn mount_generation(
     pool: &Pool,
     generation: &Generation,

@@ -12,7 +12,7 @@ use super::disk::{Disk, GRUB_CFG, device_of, in_memory, kernels, put, snapshot};
 use super::mounts::{Mount, is_root, xfs};
 
 /// Whether GRUB itself can read it.
-fn check(script: &Path) {
+pub fn check(script: &Path) {
     match Command::new("grub-script-check").arg(script).output() {
         Err(error) => eprintln!("SKIPPED: no grub-script-check: {error}"),
         Ok(output) => assert!(output.status.success(), "{output:?}"),
