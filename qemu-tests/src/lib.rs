@@ -6,6 +6,7 @@ pub mod console;
 pub mod facts;
 pub mod folder;
 pub mod gpt;
+pub mod grub;
 pub mod image;
 pub mod initramfs;
 pub mod kernels;

@@ -1,13 +1,13 @@
 //! A model gets another kernel. Its clone starts that after its own once, and has its boot loader start it from then on.
 #![allow(clippy::unwrap_used)]
 
-use std::process::Command;
 use std::time::Duration;
 
 use qemu_tests::bios;
 use qemu_tests::facts::Facts;
 use qemu_tests::gpt::{self, Partition};
-use qemu_tests::image::{is_clean, replace_file, run};
+use qemu_tests::grub;
+use qemu_tests::image::{is_clean, replace_file};
 use qemu_tests::kernels::TwoKernels;
 use qemu_tests::machine::Machine;
 use qemu_tests::site::Site;
@@ -16,15 +16,6 @@ use qemu_tests::uefi::{self, partition};
 const ROOT: &str = "PARTLABEL=root / ext4 errors=remount-ro 0 1\n";
 const ESP: &str = "PARTLABEL=esp /boot/efi vfat umask=0077 0 1\n";
 
-/// What Debian has GRUB's own image do.
-const TO_ROOT: &str = "search --no-floppy --label root --set=root\nset prefix=($root)/boot/grub\nconfigfile $prefix/grub.cfg\n";
-/// As `/etc/grub.d/41_custom` has it, GRUB 2.12.
-const CUSTOM: &str = "if [ -f  ${config_directory}/custom.cfg ]; then
-  source ${config_directory}/custom.cfg
-elif [ -z \"${config_directory}\" -a -f  $prefix/custom.cfg ]; then
-  source $prefix/custom.cfg
-fi
-";
 /// An administrator's.
 const MEMTEST: &str = "menuentry 'Memory test' { linux /boot/memtest }\n";
 /// A password, which is asked for what is not for everybody.
@@ -177,15 +168,9 @@ impl Clone<'_> {
 
 /// Has the root partition's GRUB start the clone's kernel, with these lines before its entry and these options of it.
 fn configure_grub(site: &Site, old: &str, url: &str, before: &str, options: &str) {
+    let head = format!("set timeout=0\nset default=\"0\"\n{before}");
+    grub::configure(site, &head, old, options, &words(url)).unwrap();
     let plain = site.path("plain.img");
-    run(Command::new("e2label").arg(&plain).arg("root")).unwrap();
-    let own = format!(
-        "set timeout=0\nset default=\"0\"\n{before}menuentry 'Debian' {options} {{\n  linux /boot/vmlinuz-{old} {}\n  initrd /boot/initrd.img-{old}\n}}\n{CUSTOM}",
-        words(url)
-    );
-    let mkdir = ["-w", "-R", "mkdir /boot/grub"];
-    run(Command::new("debugfs").args(mkdir).arg(&plain)).unwrap();
-    replace_file(&plain, "/boot/grub/grub.cfg", &own).unwrap();
     replace_file(&plain, "/boot/grub/custom.cfg", MEMTEST).unwrap();
 }
 
@@ -203,7 +188,7 @@ fn grub_starts_the_kernel_of_a_generation_that_proved_itself() {
     assert_eq!(site.publish().unwrap(), 1);
     let server = site.serve(&site.store()).unwrap();
     configure_grub(site, old, server.url(), "", "");
-    uefi::grub(site, TO_ROOT).unwrap();
+    uefi::grub(site, grub::TO_ROOT).unwrap();
     let clone = Clone {
         kernels: &kernels,
         partitions: vec![
@@ -233,7 +218,7 @@ fn grub_started_by_bios_does_the_same_and_asks_for_no_password_that_it_did_not_a
     let clone = Clone {
         kernels: &kernels,
         partitions: vec![
-            bios::grub(site, TO_ROOT).unwrap(),
+            bios::grub(site, grub::TO_ROOT).unwrap(),
             partition(site, "root", "L", "plain.img"),
         ],
         is_bios: true,

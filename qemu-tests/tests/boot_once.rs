@@ -3,11 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::process::Command;
 
 use qemu_tests::facts::Facts;
 use qemu_tests::gpt::{self, Partition};
-use qemu_tests::image::{replace_file, run};
+use qemu_tests::grub;
 use qemu_tests::kernels::TwoKernels;
 use qemu_tests::machine::Machine;
 use qemu_tests::site::Site;
@@ -15,9 +14,7 @@ use qemu_tests::uefi::{self, partition};
 
 const FSTAB: &str =
     "PARTLABEL=root / ext4 errors=remount-ro 0 1\nPARTLABEL=esp /boot/efi vfat umask=0077 0 1\n";
-/// What Debian has GRUB's own image do.
-const ON_ESP: &str = "search --no-floppy --label root --set=root\nset prefix=($root)/boot/grub\nconfigfile $prefix/grub.cfg\n";
-/// As `grub-mkconfig` of GRUB 2.12 has it at the top of its file, and at the end.
+/// As `grub-mkconfig` of GRUB 2.12 has it at the top of its file.
 const HEAD: &str = r#"if [ -s $prefix/grubenv ]; then
   set have_grubenv=true
   load_env
@@ -32,12 +29,8 @@ else
 fi
 set timeout=0
 "#;
-const CUSTOM: &str = "if [ -f  ${config_directory}/custom.cfg ]; then
-  source ${config_directory}/custom.cfg
-elif [ -z \"${config_directory}\" -a -f  $prefix/custom.cfg ]; then
-  source $prefix/custom.cfg
-fi
-";
+/// What has this name is there while there is a choice for one boot.
+const ONCE: &str = "reclone-once";
 
 /// The kernel of every boot is one that starts no other.
 fn words(url: &str) -> String {
@@ -73,13 +66,8 @@ fn starts_again(site: &Site) -> String {
     said
 }
 
-/// `seen` is a command that shows what names the kernels, and `left` is in that while there is a choice for one boot.
-fn goes_on_by_the_boot_loader(
-    kernels: &TwoKernels,
-    partitions: &[Partition],
-    seen: &str,
-    left: &str,
-) {
+/// `seen` is a command that shows what names the kernels.
+fn goes_on_by_the_boot_loader(kernels: &TwoKernels, partitions: &[Partition], seen: &str) {
     let TwoKernels { site, old, .. } = kernels;
     gpt::assemble(&site.path("clone.img"), partitions).unwrap();
     comes_up(site, 1, old, seen);
@@ -104,7 +92,7 @@ fn goes_on_by_the_boot_loader(
         "the agent did not run: {said}"
     );
     let [named, _] = comes_up(site, 1, old, seen);
-    assert!(!named.contains(left), "it is gone: {named}");
+    assert!(!named.contains(ONCE), "it is gone: {named}");
 
     // Its next one is well.
     fs::write(&initramfs, whole).unwrap();
@@ -117,7 +105,7 @@ fn goes_on_by_the_boot_loader(
             || named.contains(&format!("Linux {new}, by reclone'")),
         "{named}"
     );
-    assert!(!named.contains(left), "{named}");
+    assert!(!named.contains(ONCE), "{named}");
     let [again, words] = comes_up(site, 3, &new, seen);
     assert!(!words.contains("reclone.kernel="), "{words}");
     let counted = named.replace("+3.conf\n", ".conf\n");
@@ -141,18 +129,10 @@ fn grub_goes_on_with_the_kernel_that_the_running_one_refuses() {
     let TwoKernels { site, old, .. } = &kernels;
     assert_eq!(site.publish().unwrap(), 1);
     let server = site.serve(&site.store()).unwrap();
-    let plain = site.path("plain.img");
-    run(Command::new("e2label").arg(&plain).arg("root")).unwrap();
-    let own = format!(
-        "{HEAD}menuentry 'Debian' {{\n  linux /boot/vmlinuz-{old} {}\n  initrd /boot/initrd.img-{old}\n}}\n{CUSTOM}",
-        words(server.url())
-    );
-    let make = ["-w", "-R", "mkdir /boot/grub"];
-    run(Command::new("debugfs").args(make).arg(&plain)).unwrap();
-    replace_file(&plain, "/boot/grub/grub.cfg", &own).unwrap();
-    uefi::grub(site, ON_ESP).unwrap();
+    grub::configure(site, HEAD, old, "", &words(server.url())).unwrap();
+    uefi::grub(site, grub::TO_ROOT).unwrap();
     let seen = "cd /run/reclone/disk/boot/grub; cat custom.cfg; cat grubenv; find reclone";
-    goes_on_by_the_boot_loader(&kernels, &partitions(site), seen, "reclone-once");
+    goes_on_by_the_boot_loader(&kernels, &partitions(site), seen);
 }
 
 #[test]
@@ -167,5 +147,5 @@ fn systemd_boot_goes_on_with_the_kernel_that_the_running_one_refuses() {
     let server = site.serve(&site.store()).unwrap();
     uefi::systemd_boot(site, &words(server.url()), 400).unwrap();
     let seen = "cd /boot/efi; cat loader/entries/*; ls loader/entries; find reclone; ls /sys/firmware/efi/efivars";
-    goes_on_by_the_boot_loader(&kernels, &partitions(site), seen, "reclone-once");
+    goes_on_by_the_boot_loader(&kernels, &partitions(site), seen);
 }
