@@ -1,11 +1,13 @@
 //! The clone's local folder: objects, manifests, images, sessions and the record that names the current generation.
 //! Layout and promises: `docs/format.md`, section "Pool", and `docs/design.md`, "The commit protocol".
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+mod files;
+mod notes;
+
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use log::warn;
 use nix::fcntl::{Flock, FlockArg};
@@ -15,6 +17,9 @@ use reclone_format::{Error as FormatError, ObjectId};
 use crate::barrier::Barrier;
 use crate::error::{Error, Result};
 use crate::state::{Generation, MAX_STATE, State};
+pub use files::{
+    create_new, list, make_dir, make_own_dir, make_private_dir, remove_any, remove_dir, replace,
+};
 
 /// What helps when the record is damaged.
 const LOST_RECORD: &str = "boot with reclone=reset, or remove this file and run `reclone sync`: both find the objects again";
@@ -239,141 +244,11 @@ impl Pool {
         Self::at(there.unwrap_or(&path)).free()
     }
 
-    /// Notes how fast a transfer was, in bytes a second, and how fast its line. Not synced.
-    pub fn note_rates(&self, transfer: u64, line: u64) -> Result<()> {
-        make_dir(&self.log())?;
-        for (name, rate) in [("rate", transfer), ("line", line)] {
-            let path = self.log().join(name);
-            fs::write(&path, format!("{rate}\n")).map_err(Error::system("can not write", &path))?;
-        }
-        Ok(())
-    }
-
-    /// How fast the last transfer was, in bytes a second, if one was measured.
-    pub fn transfer_rate(&self) -> Option<u64> {
-        self.noted_rate("rate")
-    }
-
-    /// How fast its line was, in bytes a second: the time does not count in which nobody read.
-    pub fn line_rate(&self) -> Option<u64> {
-        self.noted_rate("line")
-    }
-
-    fn noted_rate(&self, name: &str) -> Option<u64> {
-        let text = fs::read_to_string(self.log().join(name)).ok()?;
-        text.trim().parse().ok().filter(|rate| *rate > 0)
-    }
-
     /// Bytes that the pool's file system has in all.
     pub fn capacity(&self) -> Result<u64> {
         let stat = nix::sys::statvfs::statvfs(&self.root)
             .map_err(Error::system("can not ask for the size of", &self.root))?;
         Ok(stat.blocks() * stat.fragment_size())
-    }
-
-    /// Notes that the store was asked just now. Not synced: after a power cut the time may be an older one.
-    pub fn note_sync(&self) -> Result<()> {
-        let path = self.log().join("last-sync");
-        make_dir(&self.log())?;
-        let mut options = OpenOptions::new();
-        let file = options
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path);
-        file.and_then(|file| file.set_modified(SystemTime::now()))
-            .map_err(Error::system("can not write", &path))
-    }
-
-    /// When the store was last asked with success.
-    pub fn last_sync(&self) -> Option<SystemTime> {
-        fs::metadata(self.log().join("last-sync"))
-            .ok()?
-            .modified()
-            .ok()
-    }
-}
-
-/// Makes a folder for root's eyes only, if it is not there. Its parent must exist.
-pub fn make_dir(path: &Path) -> Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Error::system("can not make the folder", path)(error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Makes a folder and its parents, if they are not there. Old generations and the plain system lie below it, with programs that carry rights:
-/// nobody but root gets in.
-pub fn make_private_dir(path: &Path) -> Result<()> {
-    let mut builder = DirBuilder::new();
-    let made = builder.recursive(true).mode(0o700).create(path);
-    made.map_err(Error::system("can not make the folder", path))
-}
-
-/// Makes a folder as [`make_dir`] does. Anything else at its place goes, so that a symbolic link does not lead elsewhere.
-pub fn make_own_dir(path: &Path) -> Result<()> {
-    if fs::symlink_metadata(path).is_ok_and(|it| !it.is_dir()) {
-        remove_any(path)?;
-    }
-    make_dir(path)
-}
-
-/// Makes a new file for root's eyes only. Whatever was at its place goes; no symbolic link is followed.
-pub fn create_new(path: &Path) -> io::Result<File> {
-    let open = || {
-        let mut options = OpenOptions::new();
-        options.create_new(true).write(true).mode(0o600).open(path)
-    };
-    match open() {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            match fs::symlink_metadata(path)?.is_dir() {
-                true => fs::remove_dir_all(path)?,
-                false => fs::remove_file(path)?,
-            }
-            open()
-        }
-        opened => opened,
-    }
-}
-
-/// Replaces a small file, for root's eyes only, by one rename. When this returns the new one is on disk; until then the old one is.
-pub fn replace(path: &Path, content: &str) -> Result<()> {
-    let new = path.with_extension("new");
-    let write = || -> io::Result<()> {
-        let mut file = create_new(&new)?;
-        file.write_all(content.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        File::open(path.parent().unwrap_or(path))?.sync_all()
-    };
-    write().map_err(Error::system("can not write", path))
-}
-
-/// The paths of all that is in a folder, in no order.
-pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    let read =
-        fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
-    read.map_err(Error::system("can not list", folder))
-}
-
-/// Removes a folder with all that is in it, or whatever else has this name.
-pub fn remove_any(path: &Path) -> Result<()> {
-    match fs::symlink_metadata(path).is_ok_and(|it| it.is_dir()) {
-        true => remove_dir(path),
-        false => fs::remove_file(path).map_err(Error::system("can not remove", path)),
-    }
-}
-
-/// Removes a folder with all that is in it, if it is there.
-pub fn remove_dir(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::system("can not remove", path)(error))
-        }
-        _ => Ok(()),
     }
 }
 
