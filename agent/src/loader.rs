@@ -91,6 +91,8 @@ pub struct Loader {
     kind: Kind,
     /// Where its files are: the folder of `grub.cfg`, or the top of the partition with `loader/`.
     home: PathBuf,
+    /// The same in the system that is on the disk.
+    known_as: PathBuf,
     _mounted: Option<Visit>,
 }
 
@@ -115,13 +117,15 @@ impl Loader {
     pub fn at(kind: Kind, home: PathBuf) -> Self {
         Self {
             kind,
+            known_as: home.clone(),
             home,
             _mounted: None,
         }
     }
 
-    fn keeping(self, mounted: Option<Visit>) -> Self {
+    fn keeping(self, mounted: Option<Visit>, known_as: PathBuf) -> Self {
         Self {
+            known_as,
             _mounted: mounted,
             ..self
         }

@@ -130,9 +130,10 @@ impl Clone<'_> {
         machine.console.give_time(Duration::from_secs(600));
         let said = machine.report(&script).unwrap();
         println!("{said}");
-        let warned = said.find(&format!("are needed for the kernel {new}, 0 MiB are free"));
-        let fetched = said.find("fetched ");
-        assert!(warned.is_some() && warned < fetched, "{said}");
+        let words = format!("are needed for the kernel {new}, 0 MiB are free");
+        let mut before = said.lines().take_while(|it| !it.contains("fetched "));
+        let warning = before.find(|it| it.contains(&words)).unwrap_or_default();
+        assert!(warning.contains(&format!("{folder}: ")), "{said}");
     }
 
     fn assert_started_after_another(&self, machine: &mut Machine, new: &str) {

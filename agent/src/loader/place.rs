@@ -27,14 +27,15 @@ pub fn find(disk: &Path) -> Result<Loader> {
     if let Some(home) = &grub
         && grub::reads_custom(&read(&home.join("grub.cfg"))?)
     {
-        return Ok(Loader::at(Kind::Grub, home.clone()).keeping(mounted));
+        let known_as = Path::new("/boot").join(home.file_name().unwrap_or_default());
+        return Ok(Loader::at(Kind::Grub, home.clone()).keeping(mounted, known_as));
     }
     drop(mounted);
     for name in ESP {
         let found = self::mounted(&fstab, name)?;
         let home = found.as_ref().map(|it| it.top().to_owned());
         if let Some(home) = home.filter(|it| is_bls(it)) {
-            return Ok(Loader::at(Kind::Bls, home).keeping(found));
+            return Ok(Loader::at(Kind::Bls, home).keeping(found, name.into()));
         }
     }
     Err(Error::Loader(match grub {

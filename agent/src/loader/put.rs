@@ -83,7 +83,7 @@ impl Loader {
             true => Ok(()),
             false => Err(Error::Loader(format!(
                 "{} is read-only: the boot loader stays as it is; boot without `session=ram`",
-                self.home.display()
+                self.known_as.display()
             ))),
         }
     }

@@ -30,7 +30,7 @@ impl Loader {
             true => Ok(()),
             false => Err(Error::Loader(format!(
                 "{}: {} MiB are needed for the kernel {release}, {} MiB are free: remove old kernels in the plain system (reclone=off); until then the boot loader stays as it is",
-                self.home.display(),
+                self.known_as.display(),
                 needed.div_ceil(1 << 20),
                 free >> 20
             ))),
