@@ -34,7 +34,7 @@ impl Peer for Zsync {
     fn publish(&self, state: State) -> Option<Command> {
         let (tree, name) = (self.place.trees.path(state), state.name());
         let script = format!(
-            "cd {}; tar --sort=name -C {} -cf {name}.tar .; zsyncmake -u {name}.tar -o {name}.tar.zsync {name}.tar",
+            "cd {}; tar --sort=name --xattrs --xattrs-include='*' -C {} -cf {name}.tar .; zsyncmake -u {name}.tar -o {name}.tar.zsync {name}.tar",
             self.place.server.display(),
             tree.display()
         );
@@ -74,7 +74,7 @@ impl Peer for Zsync {
         let tar = name.iter().find(|path| path.exists()).expect("begun");
         fs::create_dir(&tree)?;
         let status = Command::new("tar")
-            .arg("-C")
+            .args(["--xattrs", "--xattrs-include=*", "--numeric-owner", "-C"])
             .arg(&tree)
             .arg("-xf")
             .arg(tar)
