@@ -69,6 +69,10 @@ impl Wanted {
 
     /// The same and these objects as well; how far each is stays.
     pub fn with(self, more: &[PackedObject]) -> Self {
+        // Of a first clone these are all there are, and many.
+        if more.is_empty() {
+            return self;
+        }
         let new = Self::new([&self.objects[..], more].concat());
         for (object, state) in self.objects.iter().zip(self.states) {
             if let Some(at) = new.place(object) {
