@@ -90,7 +90,7 @@ impl Bench {
     }
 
     /// A new store that holds this tree.
-    fn store(&self, tree: &Tree) -> io::Result<(PathBuf, Cost)> {
+    pub fn store(&self, tree: &Tree) -> io::Result<(PathBuf, Cost)> {
         let store = self.work.join("store");
         remove(&store)?;
         for key in [self.key(), self.key().with_extension("pub")] {
@@ -108,7 +108,8 @@ impl Bench {
         Ok((store, cost))
     }
 
-    fn publish_command(&self, store: &Path, tree: &Tree) -> Command {
+    /// `reclone-model publish` of a tree to this store.
+    pub fn publish_command(&self, store: &Path, tree: &Tree) -> Command {
         let mut command = Command::new(&self.model);
         command
             .arg("publish")
@@ -120,7 +121,8 @@ impl Bench {
         command
     }
 
-    fn sync_command(&self, store: &str, pool: &Path) -> Command {
+    /// `reclone sync` from this store.
+    pub fn sync_command(&self, store: &str, pool: &Path) -> Command {
         let mut command = Command::new(&self.reclone);
         command
             .args(["sync", "--store", store, "--key"])
@@ -158,7 +160,8 @@ impl Bench {
     /// What a sync costs when there is nothing new.
     pub fn no_change(&self, tree: &Tree) -> io::Result<()> {
         println!("no change, {} entries", tree.entries);
-        let (store, _) = self.store(tree)?;
+        let (store, cost) = self.store(tree)?;
+        row("publish", &cost);
         let log = self.work.join("server.log");
         let server = Server::start(&self.model, &store, 0, &log)?;
         let url = format!("http://127.0.0.1:{}", server.port());

@@ -4,6 +4,7 @@
 
 mod boot;
 mod cases;
+mod giant;
 mod logon;
 mod measure;
 mod peers;
@@ -16,7 +17,7 @@ use std::process::{Command, Stdio};
 use cases::Bench;
 
 /// The cases beside `peers`, whose words narrow it.
-const CASES: [&str; 4] = ["many", "reset", "logon", "boot"];
+const CASES: [&str; 5] = ["many", "giant", "reset", "logon", "boot"];
 
 fn main() -> io::Result<()> {
     // Started by itself around each measured command: see `measure`.
@@ -34,7 +35,7 @@ fn main() -> io::Result<()> {
         .collect();
     let [programs, work, only @ ..] = &words[..] else {
         return Err(io::Error::other(
-            "usage: bench FOLDER-OF-PROGRAMS FOLDER-TO-WORK-IN [peers|many|reset|logon|boot|WORD-OF-PEERS]…",
+            "usage: bench FOLDER-OF-PROGRAMS FOLDER-TO-WORK-IN [peers|many|giant|reset|logon|boot|WORD-OF-PEERS]…",
         ));
     };
     let wanted = |case: &str| only.is_empty() || only.iter().any(|word| word == case);
@@ -57,6 +58,9 @@ fn main() -> io::Result<()> {
             let small = trees::small_files(&work.join(format!("small-{entries}")), entries)?;
             bench.no_change(&small)?;
         }
+    }
+    if wanted("giant") {
+        bench.giant()?;
     }
     if wanted("reset") {
         bench.reset(100_000)?;
