@@ -3,6 +3,7 @@
 mod archive;
 mod casync;
 mod compare;
+mod counts;
 mod floor;
 mod inline;
 mod link;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::archive::Archive;
 use super::casync::Casync;
 use super::compare::{self, Nodes};
+use super::counts::{COUNTS, Counts, room_of, syncs_of};
 use super::link::{LINKS, Link};
 use super::ostree::Ostree;
 use super::reclone::Reclone;
@@ -50,7 +51,7 @@ impl<'a> Wanted<'a> {
 
     fn step(&self, name: &str) -> bool {
         let operations = OPERATIONS.map(Operation::name);
-        let others = ["publish", floor::FLOOR, INLINE, "table"];
+        let others = ["publish", floor::FLOOR, COUNTS, INLINE, "table"];
         self.of_kind(name, &[&operations[..], &others].concat())
     }
 
@@ -69,6 +70,7 @@ pub struct Run<'a> {
     /// The servers on loopback.
     pub near: Address,
     samples: Samples,
+    counts: Counts,
     /// What each state must look like.
     trees: [Nodes; 3],
 }
@@ -78,6 +80,7 @@ pub fn run(programs: &Path, trees: &Path, wanted: Wanted<'_>, runs: usize) -> io
     let work = trees.with_extension("work");
     fs::create_dir_all(&work)?;
     let samples = Samples::open(work.join("samples.tsv"))?;
+    let counts = Counts::open(work.join("counts.tsv"))?;
     let places = |server: &str| Place {
         trees: Trees {
             root: trees.to_owned(),
@@ -91,6 +94,7 @@ pub fn run(programs: &Path, trees: &Path, wanted: Wanted<'_>, runs: usize) -> io
         .iter()
         .any(|operation| wanted.step(operation.name()))
         || wanted.step(floor::FLOOR)
+        || wanted.step(COUNTS)
         || wanted.said(INLINE)
     {
         for state in STATES {
@@ -103,6 +107,7 @@ pub fn run(programs: &Path, trees: &Path, wanted: Wanted<'_>, runs: usize) -> io
         near: site.address(LINKS[0])?,
         site,
         samples,
+        counts,
         trees: nodes.try_into().unwrap_or_default(),
     };
     if run.wanted.said(INLINE) {
@@ -135,6 +140,7 @@ pub fn run(programs: &Path, trees: &Path, wanted: Wanted<'_>, runs: usize) -> io
         )?;
     }
     remove(&places("").client)?;
+    run.counts.print(&names);
     table::print(&run.samples, &versions);
     match failed[..] {
         [] => Ok(()),
@@ -194,7 +200,31 @@ impl Run<'_> {
                 self.rounds(peer, link)?;
             }
         }
-        Ok(())
+        match self.wanted.step(COUNTS) {
+            true => self.count(peer),
+            false => Ok(()),
+        }
+    }
+
+    /// One client's life, for its syncs and the room that it takes.
+    fn count(&mut self, peer: &dyn Peer) -> io::Result<()> {
+        self.begin(peer)?;
+        let mut counted = Vec::new();
+        for operation in OPERATIONS.into_iter().filter(|it| peer.can(*it)) {
+            let before = operation.target().before();
+            if counted.is_empty()
+                && let Some(state) = before.filter(|_| operation != Operation::Clone)
+            {
+                self.first_clone(peer, state)?;
+            }
+            peer.offer(operation.target())?;
+            let command = self.command(peer, operation, &self.near)?;
+            let trace = peer.place().client.with_extension("trace");
+            let syncs = syncs_of(&command, &trace)?;
+            peer.settle()?;
+            counted.push((operation, syncs, room_of(&peer.place().client)?));
+        }
+        self.counts.put(peer, counted)
     }
 
     /// Publishes all three states, if that is to be measured or was not yet done with this version.
@@ -203,7 +233,9 @@ impl Run<'_> {
         let version = peer.version()?;
         let known = fs::read_to_string(&stamp).is_ok_and(|known| known == version);
         let measured = self.wanted.said("publish");
-        let needed = measured || OPERATIONS.iter().any(|it| self.wanted.step(it.name()));
+        let needed = measured
+            || self.wanted.step(COUNTS)
+            || OPERATIONS.iter().any(|it| self.wanted.step(it.name()));
         if !needed || (known && !measured) || peer.publish(State::Updated).is_none() {
             return Ok(());
         }
@@ -280,14 +312,7 @@ impl Run<'_> {
             let (state, asked) = (operation.target(), wanted.contains(&operation));
             let address = if asked { far } else { &self.near };
             peer.offer(state)?;
-            let command = match operation {
-                Operation::Drift => {
-                    let model = self.tree(state);
-                    peer.with_tree(true, &mut |top| compare::drift(top, model, DRIFT))?;
-                    peer.restore(address)
-                }
-                _ => peer.fetch(state, address),
-            };
+            let command = self.command(peer, operation, address)?;
             let sample = self.measure(peer, &command)?;
             if asked {
                 samples.push((operation, sample));
@@ -297,6 +322,22 @@ impl Run<'_> {
             }
         }
         Ok(samples)
+    }
+
+    /// What does an operation, which is offered; before a drift the client's files are changed.
+    fn command(
+        &self,
+        peer: &dyn Peer,
+        operation: Operation,
+        address: &Address,
+    ) -> io::Result<Command> {
+        let state = operation.target();
+        if operation != Operation::Drift {
+            return Ok(peer.fetch(state, address));
+        }
+        let model = self.tree(state);
+        peer.with_tree(true, &mut |top| compare::drift(top, model, DRIFT))?;
+        Ok(peer.restore(address))
     }
 
     /// A client that has nothing.
