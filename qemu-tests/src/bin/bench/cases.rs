@@ -3,12 +3,12 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use qemu_tests::server::Server;
 
-use crate::measure::{Cost, drop_caches, measure, median, shell};
+use crate::measure::{Cost, calls_of, drop_caches, measure, median, shell};
 use crate::trees::{Tree, remove};
 
 const LEVEL: &str = "9";
@@ -133,28 +133,11 @@ impl Bench {
 
     /// How many system calls of these names a command makes, of those whose arguments contain `part`.
     fn count_calls(&self, command: &Command, names: &str, part: &str) -> io::Result<usize> {
-        let trace = self.work.join("trace");
-        let mut strace = Command::new("strace");
-        strace
-            .args(["-f", "-qq", "-o"])
-            .arg(&trace)
-            .args(["-e", names]);
-        let status = strace
-            .arg(command.get_program())
-            .args(command.get_args())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()?;
-        if !status.success() {
-            return Err(io::Error::other(format!(
-                "{command:?} under strace: {status}"
-            )));
-        }
-        let text = fs::read_to_string(trace)?;
-        Ok(text
-            .lines()
-            .filter(|line| line.contains('(') && line.contains(part))
-            .count())
+        let lines = calls_of(command, names, &[], &self.work.join("trace"))?;
+        let calls = lines
+            .iter()
+            .filter(|line| line.contains('(') && line.contains(part));
+        Ok(calls.count())
     }
 
     /// What a sync costs when there is nothing new.
@@ -199,21 +182,10 @@ impl Bench {
 
     /// The bytes that a command reads from its sockets.
     fn received(&self, command: &Command) -> io::Result<u64> {
-        let trace = self.work.join("trace");
-        let mut strace = Command::new("strace");
-        strace
-            .args(["-f", "-qq", "-y", "-o"])
-            .arg(&trace)
-            .args(["-e", "read,recvfrom,recvmsg"]);
-        strace
-            .arg(command.get_program())
-            .args(command.get_args())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()?;
-        let text = fs::read_to_string(trace)?;
-        let sockets = text
-            .lines()
+        let names = "read,recvfrom,recvmsg";
+        let lines = calls_of(command, names, &["-y"], &self.work.join("trace"))?;
+        let sockets = lines
+            .iter()
             .filter(|line| line.contains("<socket:") || line.contains("<TCP"));
         Ok(sockets
             .flat_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())

@@ -90,6 +90,34 @@ fn measure_in(folder: &OsStr, command: &Command) -> io::Result<Cost> {
     }
 }
 
+/// Runs a command, which must succeed: the lines that strace has of these system calls, of all its programs, one where a call begins and
+/// another where it ends after another thread's. `options` are strace's; its file `trace` is removed.
+pub fn calls_of(
+    command: &Command,
+    names: &str,
+    options: &[&str],
+    trace: &Path,
+) -> io::Result<Vec<String>> {
+    let mut strace = Command::new("strace");
+    strace
+        .args(["-f", "--seccomp-bpf", "-qq", "-e", names])
+        .args(options);
+    let strace = strace.arg("-o").arg(trace).arg(command.get_program());
+    let status = strace
+        .args(command.get_args())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    if !status.success() {
+        return Err(io::Error::other(format!(
+            "{command:?} under strace: {status}"
+        )));
+    }
+    let text = std::fs::read_to_string(trace)?;
+    std::fs::remove_file(trace)?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
 /// A shell command: the peers are pipes.
 pub fn shell(script: &OsStr) -> Command {
     let mut command = Command::new("bash");

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::{OPERATIONS, Operation, Peer};
+use crate::measure::calls_of;
 
 /// The word for it.
 pub const COUNTS: &str = "counts";
@@ -85,22 +86,9 @@ impl Counts {
 
 /// Runs a command to its end; how often it, or a program that it starts, has something written out.
 pub fn syncs_of(command: &Command, trace: &Path) -> io::Result<usize> {
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "--seccomp-bpf", "-qq", "-e", SYNCS, "-o"]);
-    let strace = strace.arg(trace).arg(command.get_program());
-    let status = strace
-        .args(command.get_args())
-        .stdout(Stdio::null())
-        .status()?;
-    if !status.success() {
-        return Err(io::Error::other(format!(
-            "{command:?} under strace: {status}"
-        )));
-    }
-    let text = fs::read_to_string(trace)?;
-    fs::remove_file(trace)?;
+    let lines = calls_of(command, SYNCS, &[], trace)?;
     // One that was interrupted by another thread's has a second line.
-    Ok(text.lines().filter(|line| line.contains('(')).count())
+    Ok(lines.iter().filter(|line| line.contains('(')).count())
 }
 
 /// The bytes that a folder takes on its disk; none where there is none.

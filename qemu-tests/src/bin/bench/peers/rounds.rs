@@ -208,15 +208,14 @@ impl Run<'_> {
 
     /// One client's life, for its syncs and the room that it takes.
     fn count(&mut self, peer: &dyn Peer) -> io::Result<()> {
-        self.begin(peer)?;
+        let can = |operation: &Operation| peer.can(*operation);
+        let operations: Vec<_> = OPERATIONS.into_iter().filter(can).collect();
+        match operations.first().and_then(|first| first.target().before()) {
+            Some(state) => self.first_clone(peer, state).map(drop)?,
+            None => self.begin(peer)?,
+        }
         let mut counted = Vec::new();
-        for operation in OPERATIONS.into_iter().filter(|it| peer.can(*it)) {
-            let before = operation.target().before();
-            if counted.is_empty()
-                && let Some(state) = before.filter(|_| operation != Operation::Clone)
-            {
-                self.first_clone(peer, state)?;
-            }
+        for operation in operations {
             peer.offer(operation.target())?;
             let command = self.command(peer, operation, &self.near)?;
             let trace = peer.place().client.with_extension("trace");
