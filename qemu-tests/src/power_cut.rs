@@ -9,6 +9,7 @@ pub mod fat;
 pub mod image;
 pub mod plain;
 pub mod record;
+pub mod replayed;
 pub mod steps;
 pub mod stores;
 pub mod write_log;

@@ -77,7 +77,8 @@ fn see(full: &Path, path: &Path, inodes: &mut HashMap<(u64, u64), PathBuf>) -> S
     }
 }
 
-fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
+/// The xattrs of one path, not of what a link leads to.
+pub fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let names = grown(&mut |room| rustix::fs::llistxattr(path, room));
     let names = names.split(|byte| *byte == 0);
     names

@@ -54,9 +54,10 @@ fn explore() -> io::Result<usize> {
             .iter()
             .for_each(|line| println!("{line}"));
         println!(
-            "{name}: {} points in {seconds:.0} s, {:.0} a second",
+            "{name}: {} points in {seconds:.0} s, {:.0} a second, {} of them booted",
             outcome.points,
-            outcome.points as f64 / seconds
+            outcome.points as f64 / seconds,
+            outcome.booted
         );
         tried += outcome.points;
         violations += outcome.violations.len();

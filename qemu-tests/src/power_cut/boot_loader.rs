@@ -1,7 +1,7 @@
 //! The boot loader's part of a disk after a cut: what it offers, and whether all of that is there, whole. A boot loader replays no
 //! journal, so this is looked at without it, too.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::Command;
@@ -9,8 +9,8 @@ use std::process::Command;
 use nix::mount::{MsFlags, mount};
 use reclone_format::object_id_of;
 
+use super::check::Disk;
 use super::fat::Fat;
-use super::plain::Kind;
 use super::steps::{STORES, unmount};
 use super::stores::{Stores, release};
 
@@ -74,19 +74,18 @@ impl Loader {
 /// Reads the disk as a boot loader does, and holds it against what may be offered: the kernels of these generations, or of those.
 /// After an outer error the disk may still be in use.
 pub fn look_without_journal(
-    disk: &File,
-    device: &str,
-    kind: &Kind,
+    disk: &Disk,
     starts: [&[u64]; 2],
     stores: &Stores,
 ) -> io::Result<Result<(), String>> {
+    let kind = disk.kind;
     if kind.loader == Loader::Bls {
-        let looked = Fat::open(disk, kind.partition_at())
+        let looked = Fat::open(disk.file, kind.partition_at())
             .and_then(|fat| look_at_entries(&|name| fat.read(name), starts, stores));
         return Ok(looked);
     }
     let (name, options) = (Some(kind.kind), Some(kind.without_journal()));
-    if let Err(error) = mount(Some(device), SEEN, name, MsFlags::MS_RDONLY, options) {
+    if let Err(error) = mount(Some(disk.device), SEEN, name, MsFlags::MS_RDONLY, options) {
         return Ok(Err(format!(
             "it can not be read without its journal: {error}"
         )));

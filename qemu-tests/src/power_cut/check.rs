@@ -12,6 +12,7 @@ use reclone::state::State;
 
 use super::boot_loader::{Loader, look_at_root, look_without_journal};
 use super::plain::Kind;
+use super::replayed::{Known, read_all};
 use super::steps::{
     After, BEFORE, DAMAGED, DISK, DRIFT, DRIFT_CONTENT, Drift, FIRST_POLICY, GOES_ON, NEWEST, OWN,
     OWN_TEXT, RESTORED, ROOT, SEEDED, STEPS, STORES, unmount,
@@ -29,6 +30,8 @@ pub struct Promise<'a> {
     after: After,
     /// The machine's id, where it was told one.
     id: &'a str,
+    /// How many steps were done.
+    done: usize,
 }
 
 impl<'a> Promise<'a> {
@@ -42,6 +45,7 @@ impl<'a> Promise<'a> {
             before,
             after: STEPS.get(epoch.done).map_or(before, |next| next.1),
             id: &epoch.id,
+            done: epoch.done,
         }
     }
 
@@ -68,38 +72,58 @@ impl<'a> Promise<'a> {
     }
 }
 
-/// Mounts the disk, boots from it with no store in reach, then brings it to the newest generation; `to_the_end`, every path of
-/// that is looked at, too, and not only its objects and image. So is what the boot loader finds, which is always looked at while that
-/// changes. `device` is the root partition of the disk. What is wrong is the inner error; after an outer one the disk may still be in use.
+/// A disk as a cut left it.
+pub struct Disk<'a> {
+    /// All of it.
+    pub file: &'a File,
+    /// Its root partition.
+    pub device: &'a str,
+    /// What it is.
+    pub kind: &'a Kind,
+}
+
+/// Mounts the disk, boots from it with no store in reach, then brings it to the newest generation and looks at every path of
+/// that. What is `known` to be right is not booted again, unless it is a `sample`. What the boot loader finds is looked at in samples,
+/// too, and always while it changes. Gives whether it was booted. What is wrong is the inner error; after an outer one the disk may
+/// still be in use.
 pub fn check(
-    disk: &File,
-    device: &str,
-    kind: &Kind,
+    disk: &Disk,
     promise: &Promise,
     stores: &Stores,
-    to_the_end: bool,
-) -> io::Result<Result<(), String>> {
-    let looks = to_the_end || promise.is_in_loader();
-    if looks && let Err(wrong) = look_without_journal(disk, device, kind, promise.starts(), stores)?
-    {
+    known: &Known,
+    sample: bool,
+) -> io::Result<Result<bool, String>> {
+    let looks = sample || promise.is_in_loader();
+    if looks && let Err(wrong) = look_without_journal(disk, promise.starts(), stores)? {
         return Ok(Err(wrong));
     }
-    let (name, options) = (Some(kind.kind), kind.for_next_boot());
-    if let Err(error) = mount(Some(device), ROOT, name, MsFlags::empty(), Some(&*options)) {
+    let (name, options) = (Some(disk.kind.kind), disk.kind.for_next_boot());
+    // Or what is read would be written to, too.
+    let flags = MsFlags::MS_NOATIME;
+    if let Err(error) = mount(Some(disk.device), ROOT, name, flags, Some(&*options)) {
         return Ok(Err(format!("it can not be mounted: {error}")));
     }
+    let looks = looks && disk.kind.loader == Loader::Grub;
     // A tree that can not be read to its end is a violation like any other.
     let checked = catch_unwind(AssertUnwindSafe(|| {
-        let pool = next_boot(promise, stores)?;
-        if looks && kind.loader == Loader::Grub {
-            let root = Path::new(&pool).parent().unwrap_or(Path::new(ROOT));
-            look_at_root(root, promise.starts(), stores)?;
+        let root = Path::new(ROOT);
+        let state = read_all(root).map_err(|error| format!("it can not be read: {error}"))?;
+        let state = (promise.done, state);
+        let is_known = known.has(&state) && !sample;
+        let pool = match is_known {
+            true => None,
+            false => Some(next_boot(promise, stores)?),
+        };
+        if looks {
+            let moved = pool.as_deref().and_then(|pool| Path::new(pool).parent());
+            look_at_root(moved.unwrap_or(root), promise.starts(), stores)?;
         }
-        catches_up(&pool, promise, stores)?;
-        match to_the_end {
-            true => is_newest(&pool, stores),
-            false => Ok(()),
+        if let Some(pool) = &pool {
+            catches_up(pool, promise, stores)?;
+            is_newest(pool, stores)?;
+            known.add(state);
         }
+        Ok(!is_known)
     }));
     leave()?;
     Ok(checked.unwrap_or_else(|_| Err("the tree can not be read".to_owned())))

@@ -13,16 +13,17 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::chroot;
 
 use super::boot_loader::{SEEN, look_by_grub};
-use super::check::{Promise, check};
+use super::check::{Disk, Promise, check};
 use super::cuts::{Cut, choose};
 use super::image::{Image, Undo};
 use super::record::Recording;
+use super::replayed::Known;
 use super::steps::ROOT_AT;
 use super::stores::Stores;
 use super::write_log::Epoch;
 use crate::image::run;
 
-/// How many cuts there are to one after which the newest generation, too, is looked at path by path.
+/// How many cuts there are to one whose disk is booted, whether or not what is on it is known, and read by a boot loader.
 const SAMPLE: usize = 8;
 
 /// How many disks GRUB's own code reads, which is a program to start for each file.
@@ -32,6 +33,8 @@ const BY_GRUB: usize = 30;
 pub struct Outcome {
     /// How many cuts were tried.
     pub points: usize,
+    /// How many of their disks were booted.
+    pub booted: usize,
     /// What was wrong, each with its cut.
     pub violations: Vec<String>,
 }
@@ -68,12 +71,13 @@ impl Workshop {
         let cuts = choose(&recording.epochs, wanted, seed);
         // A worker waits for the kernel for a part of its time.
         let workers = 3 * thread::available_parallelism().map_or(1, usize::from);
-        let found = AtomicUsize::new(0);
+        let (found, known) = (AtomicUsize::new(0), Known::default());
         let job = Job {
             recording,
             stores,
             enough,
             found: &found,
+            known: &known,
         };
         let shares: Vec<Vec<&Cut>> = (0..workers)
             .map(|worker| cuts.iter().skip(worker).step_by(workers).collect())
@@ -101,6 +105,7 @@ impl Workshop {
         let violations = results.iter().flat_map(|it| it.violations.clone());
         Ok(Outcome {
             points: results.iter().map(|it| it.points).sum(),
+            booted: results.iter().map(|it| it.booted).sum(),
             violations: violations.chain(by_grub).collect(),
         })
     }
@@ -143,6 +148,7 @@ struct Job<'a> {
     stores: &'a Stores,
     enough: usize,
     found: &'a AtomicUsize,
+    known: &'a Known,
 }
 
 /// A loop device and the root that its disk is booted in.
@@ -177,6 +183,7 @@ impl Worker {
         let mut replay = Replay::begin(job.recording);
         let mut outcome = Outcome {
             points: 0,
+            booted: 0,
             violations: Vec::new(),
         };
         for cut in cuts {
@@ -184,16 +191,21 @@ impl Worker {
                 break;
             }
             replay.cut(cut, &self.disk)?;
-            let to_the_end = outcome.points.is_multiple_of(SAMPLE);
+            let is_sample = outcome.points.is_multiple_of(SAMPLE);
             outcome.points += 1;
-            let (disk, device, kind) = (&self.disk, &self.device.path, &job.recording.kind);
-            let epoch = &job.recording.epochs[cut.epoch];
-            let promise = Promise::at(epoch);
-            if let Err(wrong) = check(disk, device, kind, &promise, job.stores, to_the_end)? {
-                job.found.fetch_add(1, Ordering::Relaxed);
-                outcome
-                    .violations
-                    .push(job.recording.violation(cut, &wrong));
+            let disk = Disk {
+                file: &self.disk,
+                device: &self.device.path,
+                kind: &job.recording.kind,
+            };
+            let promise = Promise::at(&job.recording.epochs[cut.epoch]);
+            match check(&disk, &promise, job.stores, job.known, is_sample)? {
+                Ok(booted) => outcome.booted += usize::from(booted),
+                Err(wrong) => {
+                    job.found.fetch_add(1, Ordering::Relaxed);
+                    let line = job.recording.violation(cut, &wrong);
+                    outcome.violations.push(line);
+                }
             }
         }
         Ok(outcome)
