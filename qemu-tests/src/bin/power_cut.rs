@@ -10,7 +10,7 @@ use std::time::Instant;
 use qemu_tests::power_cut::{self, plain::KINDS, record::record_all};
 use qemu_tests::site::program;
 
-const POINTS: usize = 28_000;
+const POINTS: usize = 42_000;
 /// After so many violations on a file system the rest would say the same.
 const ENOUGH: usize = 20;
 

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::chroot;
@@ -24,7 +25,7 @@ use super::write_log::Epoch;
 use crate::image::run;
 
 /// How many cuts there are to one whose disk is booted, whether or not what is on it is known, and read by a boot loader.
-const SAMPLE: usize = 8;
+const SAMPLE: usize = 16;
 
 /// How many disks GRUB's own code reads, which is a program to start for each file.
 const BY_GRUB: usize = 30;
@@ -43,6 +44,8 @@ pub struct Outcome {
 pub struct Workshop {
     folder: PathBuf,
     agent: PathBuf,
+    /// Held for as long as this run goes on.
+    _lock: Flock<File>,
 }
 
 impl Workshop {
@@ -50,6 +53,9 @@ impl Workshop {
     /// after a cut.
     pub fn open(folder: &Path, agent: &Path) -> io::Result<Workshop> {
         fs::create_dir_all(folder)?;
+        let lock = File::create(folder.with_extension("lock"))?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
+            .map_err(|_| io::Error::other(format!("another run works in {}", folder.display())))?;
         unshare(CloneFlags::CLONE_NEWNS)?;
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
@@ -57,6 +63,7 @@ impl Workshop {
         Ok(Workshop {
             folder: folder.to_owned(),
             agent: agent.to_owned(),
+            _lock: lock,
         })
     }
 
