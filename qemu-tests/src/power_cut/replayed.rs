@@ -47,6 +47,7 @@ pub fn read_all(root: &Path) -> io::Result<u128> {
 
 fn add_tree(sum: &mut Xxh3, root: &Path) -> io::Result<()> {
     add_metadata(sum, &fs::symlink_metadata(root)?);
+    add_xattrs(sum, root);
     add_folder(sum, root, &mut vec![0; 1 << 16])
 }
 
@@ -58,10 +59,7 @@ fn add_folder(sum: &mut Xxh3, folder: &Path, buffer: &mut [u8]) -> io::Result<()
         let (path, it) = (entry.path(), entry.metadata()?);
         add_bytes(sum, entry.file_name().as_bytes());
         add_metadata(sum, &it);
-        for (name, value) in xattrs(&path) {
-            add_bytes(sum, &name);
-            add_bytes(sum, &value);
-        }
+        add_xattrs(sum, &path);
         if it.is_dir() {
             add_folder(sum, &path, buffer)?;
         } else if it.is_symlink() {
@@ -79,6 +77,15 @@ fn add_metadata(sum: &mut Xxh3, it: &Metadata) {
     add(sum, &[it.mode(), it.uid(), it.gid()].map(u64::from));
     let times = [it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec()];
     add(sum, &times.map(i64::cast_unsigned));
+}
+
+fn add_xattrs(sum: &mut Xxh3, path: &Path) {
+    let xattrs = xattrs(path);
+    add(sum, &[xattrs.len() as u64]);
+    for (name, value) in xattrs {
+        add_bytes(sum, &name);
+        add_bytes(sum, &value);
+    }
 }
 
 /// Its length is in the metadata.
@@ -107,27 +114,11 @@ fn add_bytes(sum: &mut Xxh3, bytes: &[u8]) {
 mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::path::PathBuf;
     use std::time::{Duration, SystemTime};
 
+    use rustix::fs::XattrFlags;
+
     use super::*;
-
-    /// A folder that goes with the test.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> io::Result<Folder> {
-            let path = std::env::temp_dir().join(format!("replayed-{name}-{}", std::process::id()));
-            fs::create_dir_all(&path)?;
-            Ok(Folder(path))
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
 
     fn sum_of(add: impl Fn(&mut Xxh3) -> io::Result<()>) -> io::Result<u128> {
         let mut sum = Xxh3::new();
@@ -137,8 +128,8 @@ mod tests {
 
     #[test]
     fn every_byte_of_a_content_counts() -> io::Result<()> {
-        let folder = Folder::new("content")?;
-        let path = folder.0.join("file");
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("file");
         let sum = |at: usize| {
             let mut content = vec![1; 200_000];
             content[at] = 2;
@@ -152,11 +143,11 @@ mod tests {
 
     #[test]
     fn a_tree_that_is_another_to_any_reader_has_another_sum() -> io::Result<()> {
-        let folder = Folder::new("tree")?;
-        let path = |name: &str| folder.0.join(name);
+        let folder = tempfile::tempdir()?;
+        let path = |name: &str| folder.path().join(name);
         let mut sums = HashSet::new();
         let mut is_new = || -> io::Result<bool> {
-            let sum = || sum_of(|sum| add_tree(sum, &folder.0));
+            let sum = || sum_of(|sum| add_tree(sum, folder.path()));
             assert_eq!(sum()?, sum()?);
             Ok(sums.insert(sum()?))
         };
@@ -179,6 +170,10 @@ mod tests {
         assert!(is_new()?);
         fs::hard_link(path("folder/another"), path("file"))?;
         assert!(is_new()?);
+        for labelled in [path("folder"), folder.path().to_owned()] {
+            rustix::fs::setxattr(labelled, "user.label", b"x", XattrFlags::empty())?;
+            assert!(is_new()?);
+        }
         Ok(())
     }
 }
