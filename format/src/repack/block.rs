@@ -1,40 +1,27 @@
-//! Writes blocks as zstd does (RFC 8878, 3.1.1.2): which sequences, tables and modes is known, how they are written is not
-//! a matter of choice.
+//! Writes blocks as zstd does (RFC 8878, 3.1.1.2 and 3.1.1.3): which bytes are literals, and with which codes, is known; how they
+//! are written is not a matter of choice.
 
 use crate::{Error, Result};
 
 use super::STRUCTURE;
 use super::bits::BitWriter;
-use super::codes::{KINDS, Numbers};
-use super::fse::{Counts, Writing};
 use super::huffman::Codes;
-use super::parse::{SHORTEST, Sequence};
 use super::recipe::{Block, Compressed, Packing};
+use super::sequences::Tables;
 
-/// Modes of a table.
-const USUAL: u8 = 0;
-const ONE_SYMBOL: u8 = 1;
-const DESCRIBED: u8 = 2;
-
-/// Writes the blocks of a frame, one after the other.
+/// Writes the blocks of frames, one after the other.
 #[derive(Debug, Default)]
 pub struct Blocks {
     codes: Option<Codes>,
-    tables: [Option<Writing>; 3],
+    tables: Tables,
     bits: BitWriter,
     literals: Vec<u8>,
     body: Vec<u8>,
 }
 
 impl Blocks {
-    /// Writes a block with this content and these sequences to `out`.
-    pub fn write(
-        &mut self,
-        block: &Block,
-        content: &[u8],
-        sequences: &[Sequence],
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
+    /// Writes a block with this content to the end of `out`.
+    pub fn write(&mut self, block: &Block, content: &[u8], out: &mut Vec<u8>) -> Result<()> {
         self.body.clear();
         let (kind, size) = match &block.packing {
             Packing::Raw => {
@@ -46,7 +33,9 @@ impl Blocks {
                 (1, content.len())
             }
             Packing::Compressed(compressed) => {
-                self.compress(compressed, content, sequences)?;
+                self.gather(compressed, content)?;
+                self.write_literals(compressed)?;
+                self.body.extend_from_slice(&compressed.sequences);
                 (2, self.body.len())
             }
         };
@@ -56,23 +45,20 @@ impl Blocks {
         Ok(())
     }
 
-    fn compress(
-        &mut self,
-        block: &Compressed,
-        content: &[u8],
-        sequences: &[Sequence],
-    ) -> Result<()> {
-        self.literals.clear();
-        let mut rest = content;
-        for sequence in sequences {
-            let (literals, length) = (sequence.literals as usize, sequence.length as usize);
-            let (literals, after) = rest.split_at_checked(literals).ok_or_else(outside)?;
-            self.literals.extend_from_slice(literals);
-            rest = after.get(length..).ok_or_else(outside)?;
-        }
-        self.literals.extend_from_slice(rest);
-        self.write_literals(block)?;
-        self.write_sequences(block, sequences)
+    /// Takes the literals out of a block's content.
+    fn gather(&mut self, block: &Compressed, content: &[u8]) -> Result<()> {
+        let (literals, mut rest) = (&mut self.literals, content);
+        literals.clear();
+        self.tables.read(&block.sequences, |(before, length)| {
+            let (taken, after) = rest
+                .split_at_checked(before as usize)
+                .ok_or_else(too_long)?;
+            literals.extend_from_slice(taken);
+            rest = after.get(length as usize..).ok_or_else(too_long)?;
+            Ok(())
+        })?;
+        literals.extend_from_slice(rest);
+        Ok(())
     }
 
     fn write_literals(&mut self, block: &Compressed) -> Result<()> {
@@ -118,79 +104,8 @@ impl Blocks {
         self.body.append(&mut streams);
         Ok(())
     }
-
-    fn write_sequences(&mut self, block: &Compressed, sequences: &[Sequence]) -> Result<()> {
-        match sequences.len() as u32 {
-            count @ 0..128 => self.body.push(count as u8),
-            count @ 128..0x7f00 => self.body.extend([(count >> 8) as u8 + 0x80, count as u8]),
-            count => {
-                self.body.push(0xff);
-                self.body.extend(&(count - 0x7f00).to_le_bytes()[..2]);
-            }
-        }
-        if sequences.is_empty() {
-            return Ok(());
-        }
-        self.body.push(block.modes);
-        for (which, numbers) in KINDS.into_iter().enumerate() {
-            let described = &block.tables[which];
-            self.body.extend_from_slice(described);
-            if let Some(table) = table(numbers, block.modes >> (6 - 2 * which) & 3, described)? {
-                self.tables[which] = Some(table);
-            }
-        }
-        let [Some(literals), Some(offsets), Some(lengths)] = &self.tables else {
-            return Err(Error::malformed(STRUCTURE, "a table is missing"));
-        };
-        let bits = &mut self.bits;
-        let mut states = None;
-        for sequence in sequences.iter().rev() {
-            let numbers = [
-                sequence.literals,
-                sequence.offset,
-                sequence.length.saturating_sub(SHORTEST),
-            ];
-            let [(l, l_bits), (o, o_bits), (m, m_bits)] =
-                [0, 1, 2].map(|which| KINDS[which].code(numbers[which]));
-            states = Some(match states {
-                None => (literals.first(l)?, offsets.first(o)?, lengths.first(m)?),
-                Some((l_state, o_state, m_state)) => {
-                    let o_state = offsets.next(o_state, o, bits)?;
-                    let m_state = lengths.next(m_state, m, bits)?;
-                    (literals.next(l_state, l, bits)?, o_state, m_state)
-                }
-            });
-            bits.add(numbers[0], l_bits);
-            bits.add(numbers[2], m_bits);
-            bits.add(numbers[1], o_bits);
-        }
-        if let Some((l_state, o_state, m_state)) = states {
-            lengths.end(m_state, bits);
-            offsets.end(o_state, bits);
-            literals.end(l_state, bits);
-        }
-        bits.end(&mut self.body);
-        Ok(())
-    }
 }
 
-/// The table that a block's mode asks for; none if it is the one before.
-fn table(numbers: Numbers, mode: u8, described: &[u8]) -> Result<Option<Writing>> {
-    let (most, most_log) = numbers.limits();
-    Ok(Some(match mode {
-        USUAL => Writing::of(&numbers.usual())?,
-        ONE_SYMBOL => match described {
-            [symbol] if usize::from(*symbol) <= most => Writing::always(*symbol),
-            _ => return Err(Error::malformed(STRUCTURE, "a table has no symbol")),
-        },
-        DESCRIBED => match Counts::read(described, most, most_log)? {
-            (counts, used) if used == described.len() => Writing::of(&counts)?,
-            _ => return Err(Error::malformed(STRUCTURE, "a table has another length")),
-        },
-        _ => return Ok(None),
-    }))
-}
-
-fn outside() -> Error {
+fn too_long() -> Error {
     Error::malformed(STRUCTURE, "a sequence leads out of its block")
 }

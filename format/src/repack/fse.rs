@@ -1,10 +1,9 @@
-//! Tables of zstd's finite state entropy coding (RFC 8878, 4.1): what a table's description says, and the two forms of it,
-//! for writing and for reading.
+//! Tables of zstd's finite state entropy coding (RFC 8878, 4.1): what a table's description says, and what it is for a reader.
 
 use crate::{Error, Result};
 
 use super::STRUCTURE;
-use super::bits::{BackwardBits, BitWriter, ForwardBits};
+use super::bits::{BackwardBits, ForwardBits};
 
 /// How often each symbol comes, of `1 << log`; -1 is "less than once".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,113 +96,7 @@ fn read_count(bits: &mut ForwardBits, left: i32) -> i16 {
     (value - 1) as i16
 }
 
-/// For writing: from a state and a symbol to the next state.
-#[derive(Clone, Debug)]
-pub struct Writing {
-    log: u32,
-    /// All states, sorted by symbol.
-    states: Vec<u16>,
-    symbols: Vec<Option<Transform>>,
-}
-
-/// How a symbol changes the state.
-#[derive(Clone, Copy, Debug)]
-struct Transform {
-    /// Added to the state, its upper half is the number of bits that are written.
-    bits: u32,
-    /// Added to what is left of the state, it is the place of the next one.
-    place: i32,
-}
-
-impl Writing {
-    /// Of these counts.
-    pub fn of(counts: &Counts) -> Result<Self> {
-        let (log, size) = (counts.log, 1u32 << counts.log);
-        let spread = counts.spread()?;
-        let mut starts = Vec::with_capacity(counts.of.len());
-        let mut symbols = Vec::with_capacity(counts.of.len());
-        let mut total = 0;
-        for count in &counts.of {
-            starts.push(total as usize);
-            let many = i32::from(count.abs());
-            symbols.push((many > 0).then(|| {
-                let most = match many {
-                    1 => log,
-                    _ => log - (many as u32 - 1).ilog2(),
-                };
-                Transform {
-                    bits: (most << 16).wrapping_sub((many as u32) << most),
-                    place: total - many,
-                }
-            }));
-            total += many;
-        }
-        let mut states = vec![0; size as usize];
-        for (at, symbol) in spread.iter().enumerate() {
-            let start = &mut starts[usize::from(*symbol)];
-            states[*start] = (size as usize + at) as u16;
-            *start += 1;
-        }
-        Ok(Self {
-            log,
-            states,
-            symbols,
-        })
-    }
-
-    /// Of one symbol that is always meant.
-    pub fn always(symbol: u8) -> Self {
-        let mut symbols = vec![None; usize::from(symbol)];
-        symbols.push(Some(Transform { bits: 0, place: 0 }));
-        Self {
-            log: 0,
-            states: vec![0],
-            symbols,
-        }
-    }
-
-    fn transform(&self, symbol: u8) -> Result<Transform> {
-        let known = self.symbols.get(usize::from(symbol)).copied().flatten();
-        known.ok_or_else(|| Error::malformed(STRUCTURE, "an entropy table lacks a symbol"))
-    }
-
-    fn state(&self, value: u32, bits: u32, transform: Transform) -> u32 {
-        let place = (value >> bits) as i32 + transform.place;
-        let state = usize::try_from(place)
-            .ok()
-            .and_then(|at| self.states.get(at));
-        u32::from(state.copied().unwrap_or_default())
-    }
-
-    /// The state from which a reader's last symbol is this one; nothing is written.
-    pub fn first(&self, symbol: u8) -> Result<u32> {
-        let transform = self.transform(symbol)?;
-        if self.log == 0 {
-            return Ok(0);
-        }
-        let bits = transform.bits.wrapping_add(1 << 15) >> 16;
-        let value = (bits << 16).wrapping_sub(transform.bits);
-        Ok(self.state(value, bits, transform))
-    }
-
-    /// The state after one more symbol, the one before it for a reader.
-    pub fn next(&self, state: u32, symbol: u8, out: &mut BitWriter) -> Result<u32> {
-        let transform = self.transform(symbol)?;
-        let bits = state.wrapping_add(transform.bits) >> 16;
-        if bits > 16 || self.log == 0 {
-            return Ok(0);
-        }
-        out.add(state, bits);
-        Ok(self.state(state, bits, transform))
-    }
-
-    /// Writes the state from which a reader begins.
-    pub fn end(&self, state: u32, out: &mut BitWriter) {
-        out.add(state, self.log);
-    }
-}
-
-/// For reading: what each state means and where it leads.
+/// What each state means and where it leads.
 #[derive(Clone, Debug)]
 pub struct Reading {
     log: u32,

@@ -1,8 +1,9 @@
 //! Compressed bytes made again from their content: the same as zstd made them, bit by bit. An archive that was compressed
 //! when it was built, as an initramfs image, differs wholly from the one before; its content hardly does.
 //!
-//! No compressor is asked, which would have to be of the very version: [`parse`] guesses what zstd's levels 5 to 12 did, and
-//! a *recipe* says what can not be guessed and where a guess is wrong. Layout: `docs/format.md`, section "Repacked".
+//! No compressor is asked, which would have to be of the very version and need its time and memory: which matches it took is
+//! sent as it is, in a *recipe*; the literals, half of the packed bytes, come from the content. Layout: `docs/format.md`,
+//! section "Repacked".
 
 // the ground
 pub mod bits;
@@ -12,19 +13,15 @@ pub mod fse;
 mod block;
 pub mod codes;
 pub mod huffman;
+pub mod sequences;
 
-// which matches it has
-mod finder;
-pub mod parse;
-
-// all that is not guessed
+// all that the content does not tell
 pub mod recipe;
 
 use std::io::{self, BufRead, Read, Write};
 
 use block::Blocks;
-use parse::{Guide, Parser, Sequence};
-use recipe::{Block, Compressed, Item, Job};
+use recipe::{Block, Item};
 
 use crate::patch::{Base, MAX_PATCH};
 use crate::wire::Reader;
@@ -33,10 +30,8 @@ use crate::{Error, Result, patch};
 /// The most bytes of a content.
 pub const MAX_CONTENT: u64 = 1 << 30;
 const STRUCTURE: &str = "recipe";
-/// The memory that it takes at most: places, the bytes that matches may refer to, a block.
-pub const MEMORY: u64 = 48 << 20;
-/// How many frames a recipe may have: each takes time, however short it is.
-const MAX_FRAMES: usize = 64;
+/// The memory that it takes at most: a block's content, its parts, and what they become.
+pub const MEMORY: u64 = 1 << 20;
 
 /// Makes the packed bytes of `payload`, which ends with them, from `base`, writing them to `out`. Memory: [`MEMORY`], what
 /// [`MAX_PATCH`] allows, and four zstd windows.
@@ -69,24 +64,10 @@ pub struct Repacker<R, W> {
     out: W,
     /// What the next content is for.
     now: Item,
-    engine: Option<Engine>,
-    packed: Vec<u8>,
-    frames: usize,
-}
-
-/// What a frame in the making needs.
-#[derive(Debug)]
-pub struct Engine {
-    job: Job,
-    parser: Parser,
-    blocks: Blocks,
-    /// Content since the job began, and what it may refer to before.
+    /// What came of the block that is to be written.
     content: Vec<u8>,
-    /// Where the job's own content begins.
-    start: usize,
-    /// Where the block begins.
-    begun: usize,
-    sequences: Vec<Sequence>,
+    blocks: Blocks,
+    packed: Vec<u8>,
 }
 
 impl<R: Read, W: Write> Repacker<R, W> {
@@ -95,10 +76,10 @@ impl<R: Read, W: Write> Repacker<R, W> {
         let mut repacker = Self {
             recipe: Reader::new(recipe, STRUCTURE),
             out,
-            now: Item::Plain(0),
-            engine: None,
+            now: Item::End,
+            content: Vec::new(),
+            blocks: Blocks::default(),
             packed: Vec::new(),
-            frames: 0,
         };
         repacker.go_on()?;
         Ok(repacker)
@@ -108,27 +89,8 @@ impl<R: Read, W: Write> Repacker<R, W> {
     fn go_on(&mut self) -> Result<()> {
         loop {
             match Item::read(&mut self.recipe)? {
-                Item::Plain(0) => {}
                 Item::Bytes(bytes) => self.out.write_all(&bytes)?,
-                Item::Frame(job) => {
-                    self.frames += 1;
-                    if self.frames > MAX_FRAMES {
-                        return Err(self.recipe.bad("it has too many frames"));
-                    }
-                    self.engine = None;
-                    self.engine = Some(Engine::new(job));
-                }
-                Item::Block(block) => {
-                    let Some(engine) = &mut self.engine else {
-                        return Err(self.recipe.bad("it has a block before its frame"));
-                    };
-                    engine.begin_block();
-                    if block.size > 0 {
-                        self.now = Item::Block(block);
-                        return Ok(());
-                    }
-                    self.write_block(&block)?;
-                }
+                Item::Block(block) if block.size == 0 => self.write_block(&block)?,
                 item => {
                     self.now = item;
                     return Ok(());
@@ -138,12 +100,9 @@ impl<R: Read, W: Write> Repacker<R, W> {
     }
 
     fn write_block(&mut self, block: &Block) -> Result<()> {
-        let Some(engine) = &mut self.engine else {
-            return Ok(());
-        };
         self.packed.clear();
-        let mut guide = Corrected::of(block);
-        engine.write(block, &mut guide, &mut self.packed)?;
+        self.blocks.write(block, &self.content, &mut self.packed)?;
+        self.content.clear();
         Ok(self.out.write_all(&self.packed)?)
     }
 
@@ -161,12 +120,9 @@ impl<R: Read, W: Write> Repacker<R, W> {
                 Ok(count)
             }
             Item::Block(block) => {
-                let engine = self.engine.as_mut();
-                let engine =
-                    engine.ok_or_else(|| Error::malformed(STRUCTURE, "it has no frame"))?;
-                let missing = engine.missing(block);
+                let missing = block.size - self.content.len();
                 let count = missing.min(content.len());
-                engine.add(&content[..count]);
+                self.content.extend_from_slice(&content[..count]);
                 if count == missing {
                     let now = std::mem::replace(&mut self.now, Item::End);
                     if let Item::Block(block) = &now {
@@ -199,107 +155,6 @@ impl<R: Read, W: Write> Write for Repacker<R, W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
-    }
-}
-
-impl Engine {
-    /// Before a frame's first block.
-    pub fn new(job: Job) -> Self {
-        let mut parser = Parser::new(job.style);
-        parser.restart(&[]);
-        Self {
-            job,
-            parser,
-            blocks: Blocks::default(),
-            content: Vec::with_capacity(
-                (1 << job.size_log) + (1 << job.overlap_log) + recipe::MAX_BLOCK,
-            ),
-            start: 0,
-            begun: 0,
-            sequences: Vec::new(),
-        }
-    }
-
-    /// A block's content is to come.
-    pub fn begin_block(&mut self) {
-        let size = self.content.len() - self.start;
-        if size >= 1 << self.job.size_log {
-            let overlap = (1usize << self.job.overlap_log).min(self.content.len());
-            self.content.drain(..self.content.len() - overlap);
-            self.parser.restart(&self.content);
-            self.start = self.content.len();
-        }
-        self.begun = self.content.len();
-    }
-
-    /// Some of the block's content, of which a block has at most [`recipe::MAX_BLOCK`] bytes.
-    pub fn add(&mut self, content: &[u8]) {
-        self.content.extend_from_slice(content);
-    }
-
-    fn missing(&self, block: &Block) -> usize {
-        block.size - (self.content.len() - self.begun)
-    }
-
-    /// The block whose content came, with sequences as `guide` has them.
-    pub fn write(
-        &mut self,
-        block: &Block,
-        guide: &mut impl Guide,
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
-        let last = self.parser.last();
-        self.parser
-            .block(&self.content, self.begun, guide, &mut self.sequences)?;
-        if block.compressed().is_none() {
-            self.parser.set_last(last);
-        }
-        let content = &self.content[self.begun..];
-        self.blocks.write(block, content, &self.sequences, out)
-    }
-}
-
-/// The sequences that a recipe says: those guessed, but for its corrections.
-struct Corrected<'a> {
-    block: Option<&'a Compressed>,
-    next: usize,
-}
-
-impl<'a> Corrected<'a> {
-    fn of(block: &'a Block) -> Self {
-        let block = block.compressed();
-        Self { block, next: 0 }
-    }
-}
-
-impl Guide for Corrected<'_> {
-    fn sequence(&mut self, at: usize, guess: Option<Sequence>) -> Result<Option<Sequence>> {
-        let Some(block) = self.block else {
-            return Ok(guess);
-        };
-        if at == usize::from(block.count) {
-            return match self.next == block.corrections.len() {
-                true => Ok(None),
-                false => Err(Error::malformed(
-                    STRUCTURE,
-                    "a correction is of no sequence",
-                )),
-            };
-        }
-        let right = match block.corrections.get(self.next) {
-            Some((number, right)) if usize::from(*number) == at => {
-                self.next += 1;
-                Some(*right)
-            }
-            _ => guess,
-        };
-        match right {
-            None => Err(Error::malformed(
-                STRUCTURE,
-                "a block has fewer sequences than it says",
-            )),
-            some => Ok(some),
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What can not be guessed of compressed bytes: `docs/format.md`, "Repacked". Read item by item, written by publishers.
+//! What the content does not tell of compressed bytes: `docs/format.md`, "Recipe". Read item by item, written by publishers.
 
 use std::io::{Read, Write};
 
@@ -6,13 +6,11 @@ use crate::wire::{Reader, Writer};
 use crate::{Error, Result};
 
 use super::STRUCTURE;
-use super::finder::Rows;
-use super::parse::{Sequence, Style};
 
-/// The most bytes of a block's content.
+/// The most bytes of a block, and of its content.
 pub const MAX_BLOCK: usize = 128 << 10;
-/// The most bytes of an entropy table's description.
-const MAX_TABLE: usize = 255;
+/// The most bytes of the description of codes.
+const MAX_CODES: usize = 255;
 
 /// A part of the packed bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,29 +19,16 @@ pub enum Item {
     Bytes(Vec<u8>),
     /// So many bytes of the content as they are.
     Plain(u64),
-    /// The blocks of a zstd frame follow.
-    Frame(Job),
     /// A block.
     Block(Block),
     /// There is no more.
     End,
 }
 
-/// How a frame was compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Job {
-    /// Level and strategy.
-    pub style: Style,
-    /// After so many bytes, as a power of two, the compressor forgot what it knew.
-    pub size_log: u32,
-    /// All but so many, as a power of two.
-    pub overlap_log: u32,
-}
-
 /// A block: what its content does not tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Whether it is the frame's last one.
+    /// Whether it is its frame's last one.
     pub is_last: bool,
     /// Bytes of content.
     pub size: usize,
@@ -69,108 +54,29 @@ pub struct Compressed {
     pub literals: u8,
     /// The description of their codes, where there is one.
     pub codes: Vec<u8>,
-    /// Sequences.
-    pub count: u16,
-    /// The byte with the modes of their tables.
-    pub modes: u8,
-    /// The descriptions of these, where there are any.
-    pub tables: [Vec<u8>; 3],
-    /// Sequences that are not as guessed, and the number of each in the block, rising.
-    pub corrections: Vec<(u16, Sequence)>,
-}
-
-impl Job {
-    /// The level of zstd's own tables for large contents; none where it has another strategy.
-    pub fn of_level(level: u32) -> Option<Self> {
-        let (window_log, places_log, search_log, depth) = match level {
-            5 => (21, 19, 3, 0),
-            6 => (21, 19, 3, 1),
-            7 => (21, 20, 4, 1),
-            8 => (21, 20, 4, 2),
-            9 => (22, 21, 4, 2),
-            10 => (22, 22, 5, 2),
-            11 => (22, 22, 6, 2),
-            _ => return None,
-        };
-        Some(Self::new(window_log, places_log, search_log, 5, depth))
-    }
-
-    fn new(window_log: u32, places_log: u32, search_log: u32, hashed: u32, depth: u32) -> Self {
-        let row_log = search_log.clamp(4, 6);
-        Self {
-            style: Style {
-                window_log,
-                depth,
-                rows: Rows {
-                    places_log,
-                    row_log,
-                    attempts: 1 << search_log.min(row_log),
-                    hashed,
-                },
-            },
-            size_log: window_log + 2,
-            overlap_log: window_log - if depth == 2 { 2 } else { 3 },
-        }
-    }
-
-    /// Six bytes.
-    fn read<R: Read>(fields: &mut Reader<R>) -> Result<Self> {
-        let [window, places, search, hashed, depth, size, overlap] =
-            fields.array::<7>()?.map(u32::from);
-        let good = (10..=22).contains(&window)
-            && (14..=22).contains(&places)
-            && (1..=6).contains(&search)
-            && (4..=6).contains(&hashed)
-            && depth <= 2
-            && (17..=24).contains(&size)
-            && (10..=22).contains(&overlap)
-            && overlap < size;
-        if !good {
-            return Err(fields.bad("a frame was compressed with figures that are not allowed"));
-        }
-        Ok(Self {
-            size_log: size,
-            overlap_log: overlap,
-            ..Self::new(window, places, search, hashed, depth)
-        })
-    }
-
-    fn write<W: Write>(&self, fields: &mut Writer<W>) -> Result<()> {
-        let Style {
-            window_log,
-            depth,
-            rows,
-        } = self.style;
-        let search_log = rows.attempts.ilog2();
-        for figure in [
-            window_log,
-            rows.places_log,
-            search_log,
-            rows.hashed,
-            depth,
-            self.size_log,
-            self.overlap_log,
-        ] {
-            fields.u8(figure as u8)?;
-        }
-        Ok(())
-    }
+    /// The section of the sequences, as it is in the block.
+    pub sequences: Vec<u8>,
 }
 
 impl Item {
     /// Reads one.
     pub fn read<R: Read>(fields: &mut Reader<R>) -> Result<Self> {
-        Ok(match fields.u8()? {
-            0 => Self::End,
+        let item = match fields.u8()? {
+            0 => return Ok(Self::End),
             1 => {
                 let length = usize::from(fields.u16()?);
                 Self::Bytes(fields.bytes(length, length, "a run of bytes")?)
             }
             2 => Self::Plain(fields.u64()?),
-            3 => Self::Frame(Job::read(fields)?),
             kind @ 4..=9 => Self::Block(Block::read(fields, kind - 4)?),
             other => return Err(fields.bad(format!("it has an item of the unknown kind {other}"))),
-        })
+        };
+        // Else a short recipe could keep a reader busy for ever.
+        match &item {
+            Self::Plain(0) => Err(fields.bad("an item yields nothing")),
+            Self::Bytes(bytes) if bytes.is_empty() => Err(fields.bad("an item yields nothing")),
+            _ => Ok(item),
+        }
     }
 
     /// Writes one.
@@ -179,36 +85,24 @@ impl Item {
             Self::End => fields.u8(0),
             Self::Bytes(bytes) => {
                 fields.u8(1)?;
-                write_bytes(fields, bytes)
+                write_short(fields, bytes)
             }
             Self::Plain(size) => {
                 fields.u8(2)?;
                 fields.u64(*size)
-            }
-            Self::Frame(job) => {
-                fields.u8(3)?;
-                job.write(fields)
             }
             Self::Block(block) => block.write(fields),
         }
     }
 }
 
-fn write_bytes<W: Write>(fields: &mut Writer<W>, bytes: &[u8]) -> Result<()> {
+fn write_short<W: Write>(fields: &mut Writer<W>, bytes: &[u8]) -> Result<()> {
     let length = u16::try_from(bytes.len());
     fields.u16(length.map_err(|_| Error::malformed(STRUCTURE, "a run of bytes is too long"))?)?;
     fields.bytes(bytes)
 }
 
 impl Block {
-    /// What a compressed one says.
-    pub fn compressed(&self) -> Option<&Compressed> {
-        match &self.packing {
-            Packing::Compressed(compressed) => Some(compressed),
-            _ => None,
-        }
-    }
-
     fn read<R: Read>(fields: &mut Reader<R>, kind: u8) -> Result<Self> {
         let size = fields.u32()? as usize;
         if size > MAX_BLOCK || size == 0 && kind / 2 > 0 {
@@ -242,48 +136,24 @@ impl Block {
 
 impl Compressed {
     fn read<R: Read>(fields: &mut Reader<R>) -> Result<Self> {
-        let (literals, count, modes) = (fields.u8()?, fields.u16()?, fields.u8()?);
-        let mut table = || {
-            let length = usize::from(fields.u16()?);
-            fields.bytes(length, MAX_TABLE, "a table")
-        };
-        let codes = table()?;
-        let tables = [table()?, table()?, table()?];
-        let number = fields.u16()?;
-        let mut corrections = Vec::with_capacity(number.into());
-        for _ in 0..number {
-            let at = fields.u16()?;
-            let sequence = Sequence {
-                literals: fields.u32()?,
-                offset: fields.u32()?,
-                length: fields.u32()?,
-            };
-            corrections.push((at, sequence));
+        let literals = fields.u8()?;
+        if literals > 15 {
+            return Err(fields.bad("a header of literals has more than four bits"));
         }
+        let length = usize::from(fields.u16()?);
+        let codes = fields.bytes(length, MAX_CODES, "a description of codes")?;
+        let length = fields.u32()? as usize;
         Ok(Self {
             literals,
             codes,
-            count,
-            modes,
-            tables,
-            corrections,
+            sequences: fields.bytes(length, MAX_BLOCK, "a section of sequences")?,
         })
     }
 
     fn write<W: Write>(&self, fields: &mut Writer<W>) -> Result<()> {
         fields.u8(self.literals)?;
-        fields.u16(self.count)?;
-        fields.u8(self.modes)?;
-        for table in [&self.codes].into_iter().chain(&self.tables) {
-            write_bytes(fields, table)?;
-        }
-        fields.u16(self.corrections.len() as u16)?;
-        for (at, sequence) in &self.corrections {
-            fields.u16(*at)?;
-            fields.u32(sequence.literals)?;
-            fields.u32(sequence.offset)?;
-            fields.u32(sequence.length)?;
-        }
-        Ok(())
+        write_short(fields, &self.codes)?;
+        fields.u32(self.sequences.len() as u32)?;
+        fields.bytes(&self.sequences)
     }
 }

@@ -1,71 +1,45 @@
-//! What is packed by a recipe is what zstd unpacks; what no recipe should say is refused.
+//! What is packed by a recipe is what zstd unpacks; what no recipe should say is refused. What zstd itself packs is made again
+//! in the model's tests, which take it apart.
 
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write;
 
-use super::parse::Sequence;
-use super::recipe::{Block, Compressed, Item, Job, MAX_BLOCK, Packing};
-use super::{Engine, Guide, Repacker};
-use crate::Result;
+use super::Repacker;
+use super::recipe::{Block, Compressed, Item, MAX_BLOCK, Packing};
 use crate::wire::Writer;
 
 /// A frame's magic and header: a window of 4 MiB, nothing else.
 const HEAD: [u8; 6] = [0x28, 0xb5, 0x2f, 0xfd, 0, 12 << 3];
+/// One sequence: after four literals, eight bytes from four before. Its tables have one symbol each: 4 literals, an offset of 4
+/// and two bits, 5 + 3 bytes; then these bits, 3, and the end.
+const REPEAT: [u8; 6] = [1, 0b01_01_01_00, 4, 2, 5, 0b111];
+/// What that yields, and four literals.
+const REPEATED: &[u8] = b"abcdabcdabcdwxyz";
 
-/// Words in a random order, with a random one now and then.
-fn text(size: usize) -> Vec<u8> {
-    let (mut text, mut seed) = (Vec::with_capacity(size + 16), 1u64);
-    while text.len() < size {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let word = match seed >> 60 {
-            0 => seed >> 20,
-            _ => (seed >> 52 & 63).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24,
-        };
-        text.extend(format!("{word:x} ").bytes());
-    }
-    text.truncate(size);
-    text
+fn block(packing: Packing, size: usize, is_last: bool) -> Item {
+    Item::Block(Block {
+        is_last,
+        size,
+        packing,
+    })
 }
 
-/// Takes every guess, and counts them.
-#[derive(Default)]
-struct Counted(usize);
-
-impl Guide for Counted {
-    fn sequence(&mut self, _: usize, guess: Option<Sequence>) -> Result<Option<Sequence>> {
-        self.0 += usize::from(guess.is_some());
-        Ok(guess)
-    }
+/// A compressed block.
+fn compressed(literals: u8, codes: &[u8], sequences: &[u8], content: &[u8], is_last: bool) -> Item {
+    let compressed = Compressed {
+        literals,
+        codes: codes.to_vec(),
+        sequences: sequences.to_vec(),
+    };
+    block(Packing::Compressed(compressed), content.len(), is_last)
 }
 
-/// The items of a frame of `content` in blocks of this size, each with as many sequences as are guessed, and how many.
-fn items(job: Job, content: &[u8], size: usize) -> (Vec<Item>, usize) {
-    let (mut engine, mut all) = (Engine::new(job), 0);
-    let mut items = vec![Item::Bytes(HEAD.into()), Item::Frame(job)];
-    let count = content.chunks(size).count();
-    for (at, content) in content.chunks(size).enumerate() {
-        let mut compressed = Compressed {
-            // Literals as they are, of any number.
-            literals: 0b1100,
-            ..Compressed::default()
-        };
-        engine.begin_block();
-        engine.add(content);
-        let mut guide = Counted::default();
-        let mut block = Block {
-            is_last: at + 1 == count,
-            size: content.len(),
-            packing: Packing::Compressed(compressed.clone()),
-        };
-        engine.write(&block, &mut guide, &mut Vec::new()).unwrap();
-        compressed.count = guide.0 as u16;
-        all += guide.0;
-        block.packing = Packing::Compressed(compressed);
-        items.push(Item::Block(block));
-    }
-    items.push(Item::End);
-    (items, all)
+/// Codes of one bit for `a` and `b`: 97 weights of 0, one of 1, and the last one, which goes without saying.
+fn codes() -> Vec<u8> {
+    let mut codes = vec![0; 50];
+    (codes[0], codes[49]) = (127 + 98, 1);
+    codes
 }
 
 fn written(items: &[Item]) -> Vec<u8> {
@@ -87,66 +61,70 @@ fn repacked(recipe: &[u8], content: &[u8], piece: usize) -> std::io::Result<Vec<
     Ok(out)
 }
 
+/// What zstd unpacks of a frame of these blocks, in whatever pieces their content comes.
+fn unpacked(blocks: &[Item], content: &[u8]) -> Vec<u8> {
+    let items = [&[Item::Bytes(HEAD.into())], blocks, &[Item::End]].concat();
+    let recipe = written(&items);
+    let packed = repacked(&recipe, content, content.len()).unwrap();
+    for piece in [1, 7] {
+        assert_eq!(repacked(&recipe, content, piece).unwrap(), packed);
+    }
+    zstd::decode_all(&packed[..]).unwrap()
+}
+
 /// Why a recipe is refused.
 fn refusal(items: &[Item], content: &[u8]) -> String {
-    let error = repacked(&written(items), content, content.len().max(1)).unwrap_err();
+    refusal_of(&written(items), content)
+}
+
+fn refusal_of(recipe: &[u8], content: &[u8]) -> String {
+    let error = repacked(recipe, content, content.len().max(1)).unwrap_err();
     error.to_string()
 }
 
 #[test]
-fn what_is_guessed_unpacks_to_the_content_at_every_level() {
-    let content = text(400_000);
-    let mut counts = Vec::new();
-    for level in 5..=11 {
-        let job = Job::of_level(level).unwrap();
-        let (items, count) = items(job, &content, MAX_BLOCK);
-        let packed = repacked(&written(&items), &content, 10_007).unwrap();
-        assert_eq!(zstd::decode_all(&packed[..]).unwrap(), content, "{level}");
-        assert_eq!(
-            packed,
-            repacked(&written(&items), &content, 400_000).unwrap()
-        );
-        counts.push(count);
+fn literals_are_what_is_in_no_match() {
+    for literals in [0b0000, 0b0100, 0b1100] {
+        let block = compressed(literals, &[], &REPEAT, REPEATED, true);
+        assert_eq!(unpacked(&[block], REPEATED), REPEATED, "{literals}");
     }
-    assert!(counts.iter().all(|count| *count > 10_000), "{counts:?}");
-    assert!(Job::of_level(4).is_none() && Job::of_level(12).is_none());
+    // One literal many times.
+    let content = [b'x'; 1_000];
+    let block = compressed(0b0101, &[], &[0], &content, true);
+    assert_eq!(unpacked(&[block], &content), content);
 }
 
 #[test]
-fn after_a_job_only_its_end_is_referred_to() {
-    let mut job = Job::of_level(9).unwrap();
-    (job.size_log, job.overlap_log) = (17, 12);
-    let part = text(6_000);
-    let content = [&part[..], &text(MAX_BLOCK - 6_000), &part].concat();
-    let packed = |job| {
-        let (items, _) = items(job, &content, MAX_BLOCK);
-        repacked(&written(&items), &content, 4_096).unwrap()
-    };
-    let (cut, whole) = (packed(job), packed(Job::of_level(9).unwrap()));
-    assert_eq!(zstd::decode_all(&cut[..]).unwrap(), content);
-    assert_eq!(zstd::decode_all(&whole[..]).unwrap(), content);
-    assert!(
-        cut.len() > whole.len() + 1_000,
-        "{} {}",
-        cut.len(),
-        whole.len()
-    );
+fn literals_are_written_with_the_codes_of_the_block_or_of_the_one_before() {
+    let letter = |at: u32| b'a' + (at * at % 7 % 2) as u8;
+    let content: Vec<u8> = (0..2_000).map(letter).collect();
+    let (first, rest) = content.split_at(1_000);
+    let (second, third) = rest.split_at(500);
+    // Four streams; one; four with more bits for their lengths.
+    let blocks = [
+        compressed(0b0110, &codes(), &[0], first, false),
+        compressed(0b0011, &[], &[0], second, false),
+        compressed(0b1011, &[], &[0], third, true),
+    ];
+    assert_eq!(unpacked(&blocks, &content), content);
+}
+
+#[test]
+fn a_table_is_used_again_where_a_block_says_so() {
+    let again = [1, 0b11_11_11_00, 0b111];
+    let blocks = [
+        compressed(0b0100, &[], &REPEAT, REPEATED, false),
+        compressed(0b0100, &[], &again, REPEATED, true),
+    ];
+    let content = REPEATED.repeat(2);
+    assert_eq!(unpacked(&blocks, &content), content);
 }
 
 #[test]
 fn blocks_of_all_kinds_and_what_stands_around_them_are_written() {
-    let job = Job::of_level(9).unwrap();
-    let block = |packing, size, is_last| {
-        Item::Block(Block {
-            is_last,
-            size,
-            packing,
-        })
-    };
     let items = [
         Item::Plain(5),
         Item::Bytes(HEAD.into()),
-        Item::Frame(job),
         block(Packing::Raw, 3, false),
         block(Packing::Run, 1_000, false),
         block(Packing::Raw, 0, true),
@@ -164,98 +142,38 @@ fn blocks_of_all_kinds_and_what_stands_around_them_are_written() {
 }
 
 #[test]
-fn a_correction_takes_the_place_of_a_guess() {
-    let content = text(50_000);
-    let job = Job::of_level(6).unwrap();
-    let (mut items, count) = items(job, &content, MAX_BLOCK);
-    let right = repacked(&written(&items), &content, 50_000).unwrap();
-    let Item::Block(Block {
-        packing: Packing::Compressed(block),
-        ..
-    }) = &mut items[2]
-    else {
-        panic!("the third is a block");
-    };
-    let literals = content.len() as u32 - 8;
-    let repeated = Sequence {
-        literals,
-        offset: 3 + 4,
-        length: 4,
-    };
-    block.count = 1;
-    block.corrections = vec![(0, repeated)];
-    let mut short = content.clone();
-    short.copy_within(literals as usize - 4..literals as usize, literals as usize);
-    let other = repacked(&written(&items), &short, 50_000).unwrap();
-    assert_eq!(zstd::decode_all(&other[..]).unwrap(), short);
-    assert_ne!(other, right);
-    assert!(count > 1_000, "{count}");
-}
-
-#[test]
 fn recipes_that_lead_astray_are_refused_with_these_words() {
-    let job = Job::of_level(9).unwrap();
-    let content = text(5_000);
-    let compressed = |change: &dyn Fn(&mut Compressed)| {
-        let (mut items, _) = items(job, &content, MAX_BLOCK);
-        if let Item::Block(Block {
-            packing: Packing::Compressed(block),
-            ..
-        }) = &mut items[2]
-        {
-            change(block);
-        }
-        refusal(&items, &content)
+    let of = |literals, codes: &[u8], sequences: &[u8]| {
+        let block = compressed(literals, codes, sequences, REPEATED, true);
+        refusal(&[block, Item::End], REPEATED)
     };
-    let corrected = |at: u16, [literals, offset, length]: [u32; 3]| {
-        let sequence = Sequence {
-            literals,
-            offset,
-            length,
-        };
-        compressed(&|block| block.corrections = vec![(at, sequence)])
-    };
+    let raw = |sequences: &[u8]| of(0b0100, &[], sequences);
     let cases = [
+        (raw(&[]), "sequences are cut off"),
+        (raw(&REPEAT[..4]), "sequences are cut off"),
+        (raw(&REPEAT[..5]), "a stream has no end"),
+        (raw(&[1, 0x54, 4, 2, 5, 0]), "a stream has no end"),
+        (raw(&[1, 0x54, 4, 2, 5, 0b11]), "sequences are cut off"),
         (
-            compressed(&|block| block.count = u16::MAX),
-            "a block has fewer sequences than it says",
+            raw(&[1, 0x54, 4, 32, 5, 0b111]),
+            "a sequence has a code that there is not",
         ),
+        (raw(&[1, 0xfc, 0b111]), "a table is missing"),
         (
-            corrected(0, [u32::MAX, 4, 3]),
-            "a sequence leads out of its block",
-        ),
-        (corrected(0, [0, 0, 3]), "a sequence leads out of its block"),
-        (
-            corrected(u16::MAX, [0, 4, 3]),
-            "a correction is of no sequence",
-        ),
-        (
-            compressed(&|block| block.literals = 2),
-            "a table of codes is cut off",
-        ),
-        (compressed(&|block| block.literals = 3), "codes are missing"),
-        (
-            compressed(&|block| block.modes = 0xff),
-            "a table is missing",
-        ),
-        (
-            compressed(&|block| block.modes = 0x40),
-            "a table has no symbol",
-        ),
-        (
-            compressed(&|block| {
-                block.modes = 0x40;
-                block.tables[0] = vec![0];
-            }),
-            "an entropy table lacks a symbol",
-        ),
-        (
-            compressed(&|block| {
-                block.modes = 0x80;
-                block.tables[0] = vec![0xff; 9];
-            }),
+            raw(&[1, 0x80, 0xff, 0xff, 0xff]),
             "an entropy table is not valid",
         ),
+        (
+            raw(&[1, 0x54, 17, 2, 0, 0b1111]),
+            "a sequence leads out of its block",
+        ),
+        (
+            raw(&[1, 0x54, 4, 2, 10, 0b111]),
+            "a sequence leads out of its block",
+        ),
+        (of(2, &[], &REPEAT), "a table of codes is cut off"),
+        (of(3, &[], &REPEAT), "codes are missing"),
+        (of(2, &codes(), &REPEAT), "a literal has no code"),
         (
             refusal(&[Item::End], b"x"),
             "it ends before the content does",
@@ -265,14 +183,6 @@ fn recipes_that_lead_astray_are_refused_with_these_words() {
             "it goes on after the content",
         ),
         (refusal(&[Item::Plain(2)], b"xx"), "it ends early"),
-        (
-            refusal(&[items(job, &content, 5_000).0[2].clone()], b"x"),
-            "it has a block before its frame",
-        ),
-        (
-            refusal(&vec![Item::Frame(job); 65], b"x"),
-            "it has too many frames",
-        ),
     ];
     for (found, words) in cases {
         assert_eq!(found, format!("The recipe is malformed: {words}"));
@@ -281,75 +191,60 @@ fn recipes_that_lead_astray_are_refused_with_these_words() {
 
 #[test]
 fn figures_out_of_bounds_are_refused_before_memory_is_taken() {
-    let good = written(&[Item::Frame(Job::of_level(11).unwrap())]);
-    assert_eq!(good, [3, 22, 22, 6, 5, 2, 24, 20]);
-    for (at, figure) in [
-        (1, 9),
-        (1, 23),
-        (2, 13),
-        (2, 23),
-        (3, 0),
-        (3, 7),
-        (4, 3),
-        (4, 7),
-        (5, 3),
-        (6, 16),
-        (6, 25),
-        (7, 9),
-        (7, 24),
-    ] {
-        let mut bad = good.clone();
-        bad[at] = figure;
-        let error = repacked(&bad, b"", 1).unwrap_err().to_string();
-        let words = "a frame was compressed with figures that are not allowed";
-        assert_eq!(
-            error,
-            format!("The recipe is malformed: {words}"),
-            "{at} {figure}"
-        );
-    }
     for (bad, words) in [
-        (&[10u8][..], "it has an item of the unknown kind 10"),
+        (&[3u8][..], "it has an item of the unknown kind 3"),
+        (&[10], "it has an item of the unknown kind 10"),
+        (&[1, 0, 0], "an item yields nothing"),
+        (&[2, 0, 0, 0, 0, 0, 0, 0, 0], "an item yields nothing"),
         (&[4, 1, 0, 2, 0], "a block has a size that is not allowed"),
         (&[6, 0, 0, 0, 0], "a block has a size that is not allowed"),
+        (
+            &[8, 1, 0, 0, 0, 16],
+            "a header of literals has more than four bits",
+        ),
+        (
+            &[8, 1, 0, 0, 0, 4, 0, 1],
+            "a description of codes has 256 bytes, at most 255 are allowed",
+        ),
+        (
+            &[8, 1, 0, 0, 0, 4, 0, 0, 1, 0, 2, 0],
+            "a section of sequences has 131073 bytes, at most 131072 are allowed",
+        ),
     ] {
-        let error = repacked(bad, b"", 1).unwrap_err().to_string();
-        assert_eq!(error, format!("The recipe is malformed: {words}"));
+        assert_eq!(
+            refusal_of(bad, b""),
+            format!("The recipe is malformed: {words}")
+        );
     }
+    let all = [0; MAX_BLOCK];
+    let items = [block(Packing::Raw, MAX_BLOCK, true), Item::End];
+    assert!(repacked(&written(&items), &all, MAX_BLOCK).is_ok());
 }
 
 #[test]
 fn a_damaged_recipe_is_refused_or_makes_other_bytes_and_does_no_harm() {
-    let content = text(3_000);
-    let (mut items, _) = items(Job::of_level(5).unwrap(), &content, 1_000);
-    // A table of each kind, so that their descriptions are damaged too: one code for all, and counts of 16, 8, 8.
-    for (at, item) in items.iter_mut().enumerate() {
-        if let Item::Block(Block {
-            packing: Packing::Compressed(block),
-            ..
-        }) = item
-        {
-            let symbol = Sequence {
-                literals: 4,
-                offset: 7,
-                length: 4,
-            };
-            block.corrections = vec![(0, symbol)];
-            block.tables[at % 3] = vec![0x10, 0x4a, 0x52];
-            block.modes = 0x80 >> (2 * (at % 3));
-        }
-    }
-    let recipe = written(&items);
+    let content = [REPEATED, &b"ab".repeat(600)].concat();
+    let items = [
+        Item::Bytes(HEAD.into()),
+        compressed(0b0100, &[], &REPEAT, REPEATED, false),
+        compressed(0b0110, &codes(), &[0], &content[REPEATED.len()..], true),
+        Item::End,
+    ];
+    let good = written(&items);
+    let whole = repacked(&good, &content, 512).unwrap();
     let (mut refused, mut other) = (0, 0);
-    for at in 0..recipe.len() {
-        for flipped in [1, 0x10, 0x80, 0xff] {
-            let mut damaged = recipe.clone();
-            damaged[at] ^= flipped;
+    for at in 0..good.len() {
+        for change in [0x01, 0x10, 0xff] {
+            let mut damaged = good.clone();
+            damaged[at] ^= change;
             match repacked(&damaged, &content, 512) {
-                Ok(_) => other += 1,
+                Ok(packed) => {
+                    other += 1;
+                    assert_ne!(packed, whole, "byte {at}");
+                }
                 Err(_) => refused += 1,
             }
         }
     }
-    assert!(refused > 100, "{refused} and {other}");
+    assert!(refused > 50 && other > 10, "{refused} and {other}");
 }

@@ -365,8 +365,8 @@ pub const REFUSED: &[(&str, &str)] = &[
         "The frame is malformed: it does not decompress: The recipe is malformed: it ends early",
     ),
     (
-        "recipe/no-frame",
-        "The frame is malformed: it does not decompress: The recipe is malformed: it has a block before its frame",
+        "recipe/nothing",
+        "The frame is malformed: it does not decompress: The recipe is malformed: an item yields nothing",
     ),
     (
         "recipe/too-long",

@@ -16,6 +16,8 @@ pub const MEMORY: u64 = 64 << 20;
 const MIN_WINDOW_LOG: u8 = 10;
 /// The largest window of a frame without bases.
 const MAX_WINDOW_LOG: u8 = 24;
+/// The largest window of a frame with bases.
+const MOST_PREFIXED: u8 = 27;
 /// The largest window of each of a patch's streams.
 const PATCH_WINDOW_LOG: u8 = 22;
 /// A level that shows quickly what a higher one may come to, and how much less that is at most, in percent.
@@ -27,9 +29,27 @@ const HOPELESS: usize = 800;
 /// A frame and its bytes.
 pub type Encoded = (Frame, Vec<u8>);
 
-/// Whether a frame of one object that is packed again is worth a clone's time, and costs it no more memory than it may.
-pub fn suits((frame, bytes): &Encoded) -> bool {
-    frame.memory() <= MEMORY && bytes.len() as u64 <= frame.content() / 2
+/// The smallest frame of `group`, whose contents are `content` and whose bases are `base`, one after the other. `repacked` is such a frame
+/// already, which is the smallest where a quick look at the others shows nothing else.
+pub fn smallest(
+    repacked: Encoded,
+    group: &Group,
+    content: &[u8],
+    base: &[u8],
+    effort: Effort,
+) -> io::Result<Encoded> {
+    let window_log = window_log(content.len(), MOST_PREFIXED);
+    let quick = compress(content, base, window_log, QUICK)?.len();
+    let length = repacked.1.len();
+    let is_small = repacked.0.memory() <= MEMORY;
+    if is_small && !may_come_below(quick, length) {
+        return Ok(repacked);
+    }
+    let other = encode(group, content, base, effort)?;
+    Ok(match is_small && length < other.1.len() {
+        true => repacked,
+        false => other,
+    })
 }
 
 /// The smallest frame of `group`, whose contents are `content` and whose bases are `base`, one after the other.
@@ -93,7 +113,7 @@ impl Best {
         };
         let window_log = window_log(content.len(), MAX_WINDOW_LOG);
         let quick = compress(content, &[], window_log, QUICK)?.len();
-        Ok(quick * (100 - GAIN) / 100 < bytes.len())
+        Ok(may_come_below(quick, bytes.len()))
     }
 
     /// Whether there is none, or it is larger than this part of the content, in thousandths.
@@ -101,6 +121,11 @@ impl Best {
         let is_larger = |best: &Encoded| best.1.len() as u64 * 1000 > (self.content * part) as u64;
         self.encoded.as_ref().is_none_or(is_larger)
     }
+}
+
+/// Whether what comes to `quick` bytes at a low level may come below `length` at a higher one.
+fn may_come_below(quick: usize, length: usize) -> bool {
+    quick * (100 - GAIN) / 100 < length
 }
 
 fn frame(group: &Group, codec: Codec, window_log: u8, length: usize) -> Frame {
@@ -116,7 +141,11 @@ fn frame(group: &Group, codec: Codec, window_log: u8, length: usize) -> Frame {
 
 /// Compressed after the bases, or after nothing.
 fn prefixed(group: &Group, content: &[u8], base: &[u8], effort: Effort) -> io::Result<Encoded> {
-    let most = if base.is_empty() { MAX_WINDOW_LOG } else { 27 };
+    let most = if base.is_empty() {
+        MAX_WINDOW_LOG
+    } else {
+        MOST_PREFIXED
+    };
     let window_log = window_log(content.len(), most);
     let bytes = compress(content, base, window_log, effort.level())?;
     Ok((frame(group, Codec::Zstd, window_log, bytes.len()), bytes))

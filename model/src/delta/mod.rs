@@ -186,7 +186,10 @@ impl Delta<'_> {
         {
             let made = repack::encode(object, &content, &self.known, self.effort)
                 .context("compress for", self.store.root())?;
-            if let Some((frame, bytes)) = made.filter(encode::suits) {
+            if let Some(made) = made {
+                let base = contents.read_all(self.store, &group.bases)?;
+                let (frame, bytes) = encode::smallest(made, group, &content, &base, self.effort)
+                    .context("compress for", self.store.root())?;
                 return self.put(pack, at, frame, &bytes);
             }
         }

@@ -1,24 +1,21 @@
 //! An object that is compressed itself, as an initramfs image: its content as a patch of the objects that it was built
 //! from, and the recipe to compress it again. Whether that gives the same bytes is tried out before it is believed.
 
-mod again;
 mod blocks;
 mod cpio;
-mod level;
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
 use reclone_format::repack::Repacker;
-use reclone_format::repack::recipe::{Item, Job, Packing};
+use reclone_format::repack::recipe::Item;
 use reclone_format::wire::Writer;
 use reclone_format::{Codec, Frame, ObjectId, PackedObject, patch};
 use zstd::stream::raw::CParameter;
 
 use super::effort::Effort;
 use super::encode::Encoded;
-use again::Again;
-use blocks::ZstdFrame;
+use blocks::{Blocks, ZstdFrame};
 
 /// The first bytes of a zstd frame.
 pub const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -45,17 +42,14 @@ pub fn encode(
     let Some(unpacked) = unpack(&packed[frame.start..])? else {
         return Ok(None);
     };
-    let Some(job) = level::of(packed, &frame, &unpacked) else {
-        return Ok(None);
-    };
     // What is no sound frame for this module may well be one for zstd, and is packed in another way.
-    let Ok(Some(recipe)) = recipe(packed, &frame, &unpacked, job) else {
+    let Ok(recipe) = recipe(packed, &frame) else {
         return Ok(None);
     };
     let content = [&packed[..frame.start], &unpacked].concat();
     drop(unpacked);
     let made = cpio::patch_of(&content, known);
-    if made.bases.is_empty() || !is_right(&recipe, &content, packed)? {
+    if made.bases.is_empty() || !is_right(&recipe, &content, packed) {
         return Ok(None);
     }
     let recipe = compress(&mut &recipe[..], effort)?;
@@ -83,12 +77,15 @@ pub fn encode(
 }
 
 /// Whether a reader would get `packed`.
-fn is_right(recipe: &[u8], content: &[u8], packed: &[u8]) -> io::Result<bool> {
-    let mut again = Vec::with_capacity(packed.len());
-    let mut repacker = Repacker::new(recipe, &mut again).map_err(io::Error::other)?;
-    repacker.write_all(content)?;
-    repacker.finish().map_err(io::Error::other)?;
-    Ok(again == packed)
+fn is_right(recipe: &[u8], content: &[u8], packed: &[u8]) -> bool {
+    let again = || -> io::Result<Vec<u8>> {
+        let mut again = Vec::with_capacity(packed.len());
+        let mut repacker = Repacker::new(recipe, &mut again).map_err(io::Error::other)?;
+        repacker.write_all(content)?;
+        repacker.finish().map_err(io::Error::other)?;
+        Ok(again)
+    };
+    again().is_ok_and(|again| again == packed)
 }
 
 fn unpack(packed: &[u8]) -> io::Result<Option<Vec<u8>>> {
@@ -105,33 +102,23 @@ fn compress(stream: &mut impl Read, effort: Effort) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// The recipe for the whole object, if its blocks come out as they are.
-fn recipe(
-    object: &[u8],
-    frame: &ZstdFrame,
-    content: &[u8],
-    job: Job,
-) -> reclone_format::Result<Option<Vec<u8>>> {
+/// The recipe for the whole object.
+fn recipe(object: &[u8], frame: &ZstdFrame) -> reclone_format::Result<Vec<u8>> {
     let mut fields = Writer::new(Vec::new());
-    Item::Plain(frame.start as u64).write(&mut fields)?;
-    Item::Bytes(object[frame.start..frame.blocks].to_vec()).write(&mut fields)?;
-    Item::Frame(job).write(&mut fields)?;
-    let mut again = Again::of(object, frame, content, job);
-    while let Some(packed) = again.next()? {
-        let mut parsed = packed.parsed;
-        if object.get(parsed.place) != Some(&packed.bytes[..]) {
-            return Ok(None);
-        }
-        if let Packing::Compressed(block) = &mut parsed.block.packing {
-            block.corrections = packed.corrections;
-        }
-        Item::Block(parsed.block).write(&mut fields)?;
+    if frame.start > 0 {
+        Item::Plain(frame.start as u64).write(&mut fields)?;
     }
-    for rest in object[again.end()..].chunks(usize::from(u16::MAX)) {
+    Item::Bytes(object[frame.start..frame.blocks].to_vec()).write(&mut fields)?;
+    let mut blocks = Blocks::of(object, frame);
+    while let Some(block) = blocks.next()? {
+        Item::Block(block).write(&mut fields)?;
+    }
+    let rest = object.get(blocks.end()..).unwrap_or_default();
+    for rest in rest.chunks(usize::from(u16::MAX)) {
         Item::Bytes(rest.to_vec()).write(&mut fields)?;
     }
     Item::End.write(&mut fields)?;
-    Ok(again.is_used_up().then(|| fields.into_inner()))
+    Ok(fields.into_inner())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `testdata/initrd.zst` is what `zstd -9` of zstd 1.5.4 makes of a cpio archive of 17 MB, so of two of its jobs.
+//! Archives as `mkinitramfs` makes them, compressed by zstd at its levels.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,11 +7,13 @@ use std::io;
 
 use reclone_format::frame::{Sink, decode};
 use reclone_format::{Codec, Frame, ObjectId, PackedObject, object_id_of};
+use zstd::stream::raw::CParameter;
 
 use super::super::effort::Effort;
 use super::blocks::{Blocks, ZstdFrame};
-use super::{cpio, encode, level, unpack};
+use super::{cpio, encode, unpack};
 
+/// What `zstd -9` of zstd 1.5.4, as Debian 12 has it, makes of a cpio archive of 17 MB on several threads.
 const INITRD: &[u8] = include_bytes!("../../../testdata/initrd.zst");
 
 /// Counts whole objects, each of which was checked.
@@ -71,8 +73,9 @@ fn an_initramfs_image_is_made_again_from_the_files_in_it() {
     let count = cpio::files(&content).count();
     let frame = encoded(INITRD, &files(&content, count - 1)).unwrap();
     assert_eq!(frame.bases.len(), count - 1);
-    assert!(frame.length < INITRD.len() as u64 / 5, "{}", frame.length);
-    assert!(frame.memory() < 64 << 20, "{}", frame.memory());
+    assert!(frame.length < INITRD.len() as u64, "{}", frame.length);
+    let fixed = (4 << 20) + (1 << 20);
+    assert_eq!(frame.memory(), fixed + frame.length);
 }
 
 #[test]
@@ -87,21 +90,40 @@ fn an_archive_may_stand_before_the_compressed_one() {
 }
 
 #[test]
-fn every_sequence_is_as_guessed_at_the_level_and_hardly_any_at_others() {
+fn what_any_level_packed_is_made_again() {
+    let content = unpack(INITRD).unwrap().unwrap();
+    let all = files(&content, usize::MAX);
+    for level in [-5, 1, 3, 4, 6, 9, 13, 19] {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), level).unwrap();
+        let has_size = level % 2 == 0;
+        let set = |it: &mut zstd::stream::write::Encoder<_>, parameter| {
+            it.set_parameter(parameter).unwrap();
+        };
+        set(&mut encoder, CParameter::ChecksumFlag(!has_size));
+        if has_size {
+            encoder
+                .set_pledged_src_size(Some(content.len() as u64))
+                .unwrap();
+        }
+        io::copy(&mut &content[..], &mut encoder).unwrap();
+        let packed = encoder.finish().unwrap();
+        assert!(encoded(&packed, &all).is_some(), "{level}");
+    }
+}
+
+#[test]
+fn blocks_yield_the_content_and_end_before_the_checksum() {
     let content = unpack(INITRD).unwrap().unwrap();
     let frame = ZstdFrame::at(INITRD, 0).unwrap();
-    let job = level::of(INITRD, &frame, &content).unwrap();
-    assert_eq!(job.style.rows.places_log, 21);
-    assert_eq!(level::wrong(INITRD, &frame, &content, job).unwrap(), 0);
     let mut blocks = Blocks::of(INITRD, &frame);
-    let (mut sequences, mut size) = (0, 0);
-    while let Some(parsed) = blocks.next().unwrap() {
-        sequences += parsed.sequences.len();
-        size += parsed.block.size;
+    let (mut size, mut last) = (0, false);
+    while let Some(block) = blocks.next().unwrap() {
+        assert!(!last);
+        size += block.size;
+        last = block.is_last;
     }
-    assert_eq!(size, content.len());
-    assert!(sequences > 1_000, "{sequences}");
-    assert_eq!(blocks.end(), INITRD.len() - 4, "the checksum follows");
+    assert_eq!((size, last), (content.len(), true));
+    assert_eq!(blocks.end(), INITRD.len() - 4);
 }
 
 #[test]
@@ -109,10 +131,6 @@ fn what_can_not_be_made_again_is_left_to_others() {
     let content = unpack(INITRD).unwrap().unwrap();
     let all = files(&content, usize::MAX);
     assert!(encoded(INITRD, &HashMap::new()).is_none(), "no bases");
-    for level in [1, 4, 19] {
-        let other = zstd::encode_all(&content[..], level).unwrap();
-        assert!(encoded(&other, &all).is_none(), "{level}");
-    }
     for length in [0, 3, 6, 100, INITRD.len() / 2, INITRD.len() - 5] {
         assert!(encoded(&INITRD[..length], &all).is_none(), "{length}");
     }
