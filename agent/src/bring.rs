@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use log::{info, warn};
 
@@ -142,7 +142,7 @@ impl Bring<'_> {
         let mut figures = work.figures;
         let (started, before) = (Instant::now(), self.finder.store.traffic().bytes);
         let based = work.plan.has_bases();
-        let waited = match self.transfer(work, staging, bases) {
+        match self.transfer(work, staging, bases) {
             Err(error) if based && may_be_avoided(&error) => {
                 let take = |wanted: &Wanted| staging.take_over(wanted).map(drop);
                 let rest = match self.finder.plan(bases, &staging.manifest(), None, take) {
@@ -151,22 +151,21 @@ impl Bring<'_> {
                 };
                 warn!("{error}: fetching the rest without deltas");
                 figures.transfer += rest.figures.transfer;
-                self.transfer(rest, staging, bases)?
+                self.transfer(rest, staging, bases)?;
             }
             done => done?,
-        };
+        }
         let bytes = self.finder.store.traffic().bytes - before;
-        let rate = |time: Duration| (bytes as f64 / time.as_secs_f64().max(0.001)) as u64;
+        let rate = bytes as f64 / started.elapsed().as_secs_f64().max(0.001);
         if bytes >= MEASURABLE
-            && let Err(error) = (self.finder.pool).note_rates(rate(started.elapsed()), rate(waited))
+            && let Err(error) = self.finder.pool.note_rate(rate as u64)
         {
             warn!("{error}");
         }
         Ok(figures)
     }
 
-    /// Carries out what was planned. How long the store was waited for.
-    fn transfer(&self, mut work: Work, staging: &Staging, bases: &Bases) -> Result<Duration> {
+    fn transfer(&self, mut work: Work, staging: &Staging, bases: &Bases) -> Result<()> {
         let transfer = Transfer {
             store: self.finder.store,
             bases,
@@ -175,12 +174,12 @@ impl Bring<'_> {
             memory: memory::limit(),
             watcher: self.watcher,
         };
-        let waited = transfer.run(&mut work.plan)?;
+        transfer.run(&mut work.plan)?;
         for object in &work.between {
             let path = staging.object(&object.id);
             fs::remove_file(&path).map_err(Error::system("can not remove", &path))?;
         }
-        Ok(waited)
+        Ok(())
     }
 
     /// Makes sure that the disk can take `size` bytes. Whether old generations had to go for that.

@@ -9,7 +9,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use reclone_format::{Error as FormatError, Frame};
 
@@ -77,23 +76,22 @@ struct Trouble {
 impl Transfer<'_> {
     /// Fetches every frame of `plan`. When this returns every planned object is staged and verified; nothing is synced. After
     /// a failure, what was staged until then is taken over by the next run. A frame that its bases did not fit is a failure
-    /// only when all others were read. Gives how long the store was waited for.
-    pub fn run(&self, plan: &mut Plan) -> Result<Duration> {
+    /// only when all others were read.
+    pub fn run(&self, plan: &mut Plan) -> Result<()> {
         let total = plan.transfer();
         let done = AtomicU64::new(0);
         self.watcher.transferred(0, total);
         let trouble = Trouble::default();
         let budget = Budget::new(self.memory);
-        let mut waited = Duration::ZERO;
         for round in &mut plan.rounds {
-            waited += self.round(round, &budget, &trouble, &|count| {
+            self.round(round, &budget, &trouble, &|count| {
                 let done = done.fetch_add(count, Ordering::Relaxed) + count;
                 self.watcher.transferred(done, total);
             })?;
         }
         match trouble.setback.into_inner() {
             Ok(Some(setback)) => Err(setback),
-            _ => Ok(waited),
+            _ => Ok(()),
         }
     }
 
@@ -103,7 +101,7 @@ impl Transfer<'_> {
         budget: &Budget,
         trouble: &Trouble,
         progress: &dyn Fn(u64),
-    ) -> Result<Duration> {
+    ) -> Result<()> {
         let workers = thread::available_parallelism()
             .map_or(1, NonZero::get)
             .min(MAX_WORKERS);
@@ -116,19 +114,18 @@ impl Transfer<'_> {
                 scope.spawn(|| self.work(&queue, trouble));
             }
             // Moved in, so that the workers end when the last job was sent.
-            let mut reader = Reader {
+            let reader = Reader {
                 store: self.store,
                 jobs,
                 budget,
                 progress,
-                waited: Duration::ZERO,
             };
             let mut packs = packs.iter_mut().zip(&places);
             let read = packs.try_for_each(|(pack, place)| reader.read(pack, Path::new(place)));
             if read.is_err() {
                 self.wanted.give_up();
             }
-            read.map(|()| reader.waited)
+            read
         });
         // Whoever failed first makes the other fail too, with less to say: a decoder whose input ends early calls it
         // damaged, a reader whose decoder is gone calls it absent. Only the reader meets errors of the store.
@@ -200,13 +197,11 @@ struct Reader<'a, 'p> {
     jobs: SyncSender<Job<'p>>,
     budget: &'p Budget,
     progress: &'a dyn Fn(u64),
-    /// How long the bytes were waited for.
-    waited: Duration,
 }
 
 impl<'p> Reader<'_, 'p> {
     /// Reads the frames of one pack and hands them on, one after the other.
-    fn read(&mut self, plan: &'p mut PackPlan, place: &'p Path) -> Result<()> {
+    fn read(&self, plan: &'p mut PackPlan, place: &'p Path) -> Result<()> {
         let mut rest = plan.rest.take();
         let gap = match self.store.ranges() {
             true => widest_gap(&plan.frames),
@@ -236,7 +231,7 @@ impl<'p> Reader<'_, 'p> {
         Ok(Rest { reader, at, end })
     }
 
-    fn read_run(&mut self, run: &'p [Frame], mut rest: Rest, place: &'p Path) -> Result<()> {
+    fn read_run(&self, run: &'p [Frame], mut rest: Rest, place: &'p Path) -> Result<()> {
         let failed = |error| Error::published(&place.display().to_string())(FormatError::Io(error));
         for frame in run {
             rest.skip_to(frame.offset).map_err(failed)?;
@@ -248,9 +243,7 @@ impl<'p> Reader<'_, 'p> {
                 _memory: self.budget.take(frame.memory()),
             };
             if self.jobs.send(job).is_err()
-                || !self
-                    .send(&mut rest.reader, frame.length, &payload)
-                    .map_err(failed)?
+                || !send(&mut rest.reader, frame.length, &payload, self.progress).map_err(failed)?
             {
                 return Err(Error::Absent(frame.objects[0].id));
             }
@@ -258,28 +251,26 @@ impl<'p> Reader<'_, 'p> {
         }
         Ok(())
     }
+}
 
-    /// Sends exactly `length` bytes on; no where the other end is gone.
-    fn send(
-        &mut self,
-        reader: &mut impl Read,
-        mut length: u64,
-        payload: &SyncSender<Vec<u8>>,
-    ) -> io::Result<bool> {
-        while length > 0 {
-            let size = CHUNK.min(usize::try_from(length).unwrap_or(CHUNK));
-            let mut chunk = vec![0; size];
-            let asked = Instant::now();
-            reader.read_exact(&mut chunk)?;
-            self.waited += asked.elapsed();
-            length -= size as u64;
-            (self.progress)(size as u64);
-            if payload.send(chunk).is_err() {
-                return Ok(false);
-            }
+/// Sends exactly `length` bytes on; no where the other end is gone.
+fn send(
+    reader: &mut impl Read,
+    mut length: u64,
+    payload: &SyncSender<Vec<u8>>,
+    progress: &dyn Fn(u64),
+) -> io::Result<bool> {
+    while length > 0 {
+        let size = CHUNK.min(usize::try_from(length).unwrap_or(CHUNK));
+        let mut chunk = vec![0; size];
+        reader.read_exact(&mut chunk)?;
+        length -= size as u64;
+        progress(size as u64);
+        if payload.send(chunk).is_err() {
+            return Ok(false);
         }
-        Ok(true)
     }
+    Ok(true)
 }
 
 /// The bytes of a frame as they come.

@@ -13,8 +13,6 @@ use crate::open_pack::{OpenPack, Rest};
 use crate::store::Store;
 use crate::wanted::Wanted;
 
-pub use links::Means;
-
 /// Gaps up to this many bytes are read and dropped, where a further request would cost more.
 const GAP: u64 = 64 * 1024;
 /// Larger gaps are, too, the smallest first, as long as they add no more than one byte to this many that are wanted.
@@ -92,7 +90,8 @@ pub struct Sources<'a> {
     packs: Vec<(PackRef, Option<OpenPack>)>,
     /// Whether frames with bases count.
     bases: bool,
-    means: Means,
+    /// The most memory that a frame of the links may take, in bytes.
+    memory: u64,
 }
 
 impl<'a> Sources<'a> {
@@ -103,16 +102,14 @@ impl<'a> Sources<'a> {
             links: Vec::new(),
             packs: packs.iter().map(|pack| (pack.clone(), None)).collect(),
             bases: true,
-            means: Means {
-                memory: u64::MAX,
-                repacks: true,
-            },
+            memory: u64::MAX,
         }
     }
 
-    /// Delta packs that lead to the generation, one after the other. What they bring is taken from them, as far as there are `means`.
-    pub fn with_links(mut self, links: Vec<OpenPack>, means: Means) -> Self {
-        (self.links, self.means) = (links, means);
+    /// Delta packs that lead to the generation, one after the other. What they bring is taken from them, as far as a frame takes
+    /// at most `memory` bytes.
+    pub fn with_links(mut self, links: Vec<OpenPack>, memory: u64) -> Self {
+        (self.links, self.memory) = (links, memory);
         self
     }
 
@@ -141,12 +138,12 @@ impl<'a> Sources<'a> {
         let mut located = Located::new(wanted);
         let mut plan = Plan::default();
         let links = std::mem::take(&mut self.links);
-        let chosen = links::choose(links, wanted, &held, self.means);
+        let chosen = links::choose(links, wanted, &held, self.memory);
         if chosen.too_large > 0 {
             warn!(
                 "{} frames need more memory than the {} MiB that are there for them: their objects are fetched whole",
                 chosen.too_large,
-                self.means.memory >> 20
+                self.memory >> 20
             );
         }
         located.round = 1;

@@ -84,9 +84,7 @@ pub fn preview(pool: &Pool, store: &dyn Store, options: &PreviewOptions) -> Resu
     let asked = store.traffic();
     preview.requests += asked.requests;
     preview.bytes += asked.bytes;
-    preview.seconds = pool
-        .transfer_rate()
-        .map(|rate| preview.bytes as f64 / rate as f64);
+    preview.seconds = pool.rate().map(|rate| preview.bytes as f64 / rate as f64);
     preview.free = pool.free_where_it_will_be()?;
     Ok(preview)
 }

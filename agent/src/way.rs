@@ -12,7 +12,7 @@ use crate::held::HeldObjects;
 use crate::manifest::{fetch_manifest, follow_manifests, open_manifest};
 use crate::memory;
 use crate::open_pack::OpenPack;
-use crate::plan::{Means, Plan, Sources};
+use crate::plan::{Plan, Sources};
 use crate::pool::Pool;
 use crate::route::{self, Links};
 use crate::state::State;
@@ -21,8 +21,6 @@ use crate::wanted::Wanted;
 
 /// A guess at the bytes of an image, per entry.
 const IMAGE_ENTRY: u64 = 256;
-/// A line of this many bytes a second brings packed bytes sooner than a processor makes them again: some 8 MB a second, beside all else.
-const FAST_LINE: u64 = 32 << 20;
 
 /// From where to where.
 pub struct Finder<'a> {
@@ -190,8 +188,8 @@ impl Finder<'_> {
             let planned = sources().without_bases().plan(&wanted, is_held)?;
             return Ok(Work::new(wanted, planned));
         };
-        let means = self.means();
-        let mut all = sources().with_links(links, means);
+        let memory = memory::limit();
+        let mut all = sources().with_links(links, memory);
         if let Some(open) = first {
             all = all.with_open(open);
         }
@@ -199,17 +197,9 @@ impl Finder<'_> {
         if !instead.is_empty() && route::size(&instead) < planned.0.transfer() {
             let open = |pack| OpenPack::open(self.store, pack, self.lengths()(pack));
             let links = instead.iter().map(open).collect::<Result<_>>()?;
-            planned = sources().with_links(links, means).plan(&wanted, is_held)?;
+            planned = sources().with_links(links, memory).plan(&wanted, is_held)?;
         }
         Ok(Work::new(wanted, planned))
-    }
-
-    /// What frames of delta packs may cost here.
-    fn means(&self) -> Means {
-        Means {
-            memory: memory::limit(),
-            repacks: self.pool.line_rate().is_none_or(|rate| rate < FAST_LINE),
-        }
     }
 
     /// Bytes of disk that it takes.

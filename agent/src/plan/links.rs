@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use reclone_format::{Codec, Frame, ObjectId, PackedObject};
+use reclone_format::{Frame, ObjectId, PackedObject};
 
 use crate::open_pack::OpenPack;
 use crate::plan::PackPlan;
@@ -19,27 +19,18 @@ pub struct Chosen {
     pub too_large: u64,
 }
 
-/// What a frame may cost.
-#[derive(Clone, Copy, Debug)]
-pub struct Means {
-    /// The most memory, in bytes.
-    pub memory: u64,
-    /// Whether packed bytes are made again: that spares the line bytes, and takes longer than a fast line does.
-    pub repacks: bool,
-}
-
-/// Chooses the frames of `links` that yield what is open of `wanted`, and those that yield bases of these, as far as there are `means` for
-/// them. `held` says whether a base is there.
+/// Chooses the frames of `links` that yield what is open of `wanted`, and those that yield bases of these. `held` says whether
+/// a base is there; a frame must take at most `memory` bytes.
 pub fn choose(
     mut links: Vec<OpenPack>,
     wanted: &Wanted,
     held: &impl Fn(&ObjectId) -> bool,
-    means: Means,
+    memory: u64,
 ) -> Chosen {
     let mut chosen = Chosen::default();
     let is_open = |object: &PackedObject| wanted.place(object).map(|at| wanted.is_open(at));
     let is_there = |base: &PackedObject| is_open(base) == Some(false) || held(&base.id);
-    drop_unusable(&mut links, &is_there, means, &mut chosen.too_large);
+    drop_unusable(&mut links, &is_there, memory, &mut chosen.too_large);
     let mut between = HashMap::new();
     // From the last to the first: who needs a base comes behind who yields it.
     for link in links.iter_mut().rev() {
@@ -79,7 +70,7 @@ pub fn choose(
 fn drop_unusable(
     links: &mut [OpenPack],
     is_there: &impl Fn(&PackedObject) -> bool,
-    means: Means,
+    memory: u64,
     too_large: &mut u64,
 ) {
     let mut yielded = HashSet::new();
@@ -89,10 +80,7 @@ fn drop_unusable(
             if !bases.all(|base| yielded.contains(&base.id) || is_there(base)) {
                 return false;
             }
-            if frame.codec == Codec::Repacked && !means.repacks {
-                return false;
-            }
-            if frame.memory() > means.memory {
+            if frame.memory() > memory {
                 *too_large += 1;
                 return false;
             }
@@ -105,7 +93,7 @@ fn drop_unusable(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reclone_format::{PackId, PackRef};
+    use reclone_format::{Codec, PackId, PackRef};
 
     fn object(name: u8) -> PackedObject {
         PackedObject {
@@ -141,11 +129,7 @@ mod tests {
         let wanted = Wanted::new(wanted.iter().map(|name| object(*name)).collect());
         // The pool has what is named below 10.
         let held = |id: &ObjectId| id.as_bytes()[0] < 10;
-        let means = Means {
-            memory,
-            repacks: true,
-        };
-        let chosen = choose(links, &wanted, &held, means);
+        let chosen = choose(links, &wanted, &held, memory);
         let name = |object: &PackedObject| object.id.as_bytes()[0];
         let yields = |pack: &PackPlan| {
             let objects = pack.frames.iter().flat_map(|frame| &frame.objects);

@@ -8,28 +8,16 @@ use super::{Pool, make_dir};
 use crate::error::{Error, Result};
 
 impl Pool {
-    /// Notes how fast a transfer was, in bytes a second, and how fast its line. Not synced.
-    pub fn note_rates(&self, transfer: u64, line: u64) -> Result<()> {
+    /// Notes how fast a transfer was, in bytes a second. Not synced.
+    pub fn note_rate(&self, rate: u64) -> Result<()> {
+        let path = self.log().join("rate");
         make_dir(&self.log())?;
-        for (name, rate) in [("rate", transfer), ("line", line)] {
-            let path = self.log().join(name);
-            fs::write(&path, format!("{rate}\n")).map_err(Error::system("can not write", &path))?;
-        }
-        Ok(())
+        fs::write(&path, format!("{rate}\n")).map_err(Error::system("can not write", &path))
     }
 
     /// How fast the last transfer was, in bytes a second, if one was measured.
-    pub fn transfer_rate(&self) -> Option<u64> {
-        self.noted_rate("rate")
-    }
-
-    /// How fast its line was, in bytes a second: the time does not count in which nobody read.
-    pub fn line_rate(&self) -> Option<u64> {
-        self.noted_rate("line")
-    }
-
-    fn noted_rate(&self, name: &str) -> Option<u64> {
-        let text = fs::read_to_string(self.log().join(name)).ok()?;
+    pub fn rate(&self) -> Option<u64> {
+        let text = fs::read_to_string(self.log().join("rate")).ok()?;
         text.trim().parse().ok().filter(|rate| *rate > 0)
     }
 

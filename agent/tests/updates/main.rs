@@ -314,31 +314,6 @@ fn a_frame_that_needs_more_memory_than_there_is_is_not_read() {
 }
 
 #[test]
-fn a_fast_line_brings_what_is_packed_instead_of_its_recipe() {
-    let folder = tempfile::tempdir().unwrap();
-    let (mut model, server) = site(folder.path(), 1);
-    let mut frames = patches();
-    // A recipe that nobody can follow.
-    frames[3].codec = 3;
-    let delta = model.publish_delta(1, &frames);
-    let full = model.newest_pack();
-    let line = model.site.pool.join("log/line");
-    fs::create_dir_all(line.parent().unwrap()).unwrap();
-    for (rate, tried) in [("33554432", false), ("33554431", true)] {
-        fs::write(&line, rate).unwrap();
-        let pool = model.site.pool.clone();
-        model.site.pool = folder.path().join(format!("pool-{rate}"));
-        let mut copy = std::process::Command::new("cp");
-        succeed(copy.arg("-a").arg(&pool).arg(&model.site.pool));
-        let (asked, said) = sync(&model, &server);
-        assert_eq!(asked, asked_for(&["/head"], &[&delta, &full, &full]));
-        assert_eq!(said.contains("without deltas"), tried, "{said}");
-        model.assert_followed();
-        model.site.pool = pool;
-    }
-}
-
-#[test]
 fn what_a_broken_delta_brought_is_taken_over() {
     let folder = tempfile::tempdir().unwrap();
     let (mut model, server) = site(folder.path(), 1);

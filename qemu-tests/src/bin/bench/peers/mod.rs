@@ -135,11 +135,6 @@ pub trait Peer {
         std::fs::create_dir_all(&self.place().server)
     }
 
-    /// The client is to forget what it knows of the line to the server: the next one is another.
-    fn another_line(&self) -> io::Result<()> {
-        Ok(())
-    }
-
     /// What is to be remembered of a state that was just published.
     fn published(&self, _state: State) -> io::Result<()> {
         Ok(())

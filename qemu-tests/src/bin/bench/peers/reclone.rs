@@ -112,10 +112,6 @@ impl Peer for Reclone {
         Some(self.store().join(format!("heads/{}", state.number())))
     }
 
-    fn another_line(&self) -> io::Result<()> {
-        fs::remove_file(self.pool().join("log/line"))
-    }
-
     fn offer(&self, state: State) -> io::Result<()> {
         let (wanted, head) = (self.head(state), self.store().join("head"));
         // A new file would have another entity tag.

@@ -300,9 +300,6 @@ impl Run<'_> {
             let before = first.target().before();
             let state = before.filter(|_| *first <= Operation::Small);
             self.first_clone(peer, state.unwrap_or(first.target()))?;
-            if far.http != self.near.http {
-                peer.another_line()?;
-            }
         }
         for operation in OPERATIONS {
             if operation < *first || operation > last || !peer.can(operation) {
