@@ -76,7 +76,16 @@ impl<'a> Bases<'a> {
         };
         bases
             .iter()
-            .find_map(|base| is_damaged((base, self.path(&base.id))))
+            .find_map(|base| is_damaged((base, self.found_at(&base.id))))
+    }
+
+    /// Where an object is: it may have come with the same update.
+    fn found_at(&self, id: &ObjectId) -> PathBuf {
+        let (path, staged) = (self.path(id), self.pool.staged_object(id));
+        match !path.exists() && staged.exists() {
+            true => staged,
+            false => path,
+        }
     }
 
     fn paths(&self, bases: &[PackedObject], wanted: &Wanted) -> Result<Vec<PathBuf>> {

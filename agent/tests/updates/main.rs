@@ -314,6 +314,23 @@ fn a_frame_that_needs_more_memory_than_there_is_is_not_read() {
 }
 
 #[test]
+fn a_base_that_came_with_the_same_delta_is_not_called_damaged_where_the_frame_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut model, server) = site(folder.path(), 1);
+    let mut frames = patches();
+    frames[3] = patched(&content(3, 2), &content(4, 2));
+    // A recipe that nobody can follow.
+    frames[3].codec = 3;
+    let delta = model.publish_delta(1, &frames);
+    let full = model.newest_pack();
+    let (asked, said) = sync(&model, &server);
+    assert_eq!(asked, asked_for(&["/head"], &[&delta, &full, &full]));
+    assert!(said.contains("fetching the rest without deltas"), "{said}");
+    assert!(!said.contains("verify --repair"), "{said}");
+    model.assert_followed();
+}
+
+#[test]
 fn what_a_broken_delta_brought_is_taken_over() {
     let folder = tempfile::tempdir().unwrap();
     let (mut model, server) = site(folder.path(), 1);
