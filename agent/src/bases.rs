@@ -69,23 +69,13 @@ impl<'a> Bases<'a> {
     }
 
     /// The first of these bases that has not the content of its name, where one has not.
-    pub fn damaged(&self, bases: &[PackedObject]) -> Option<PathBuf> {
+    pub fn damaged(&self, bases: &[PackedObject], wanted: &Wanted) -> Option<PathBuf> {
         let is_damaged = |(base, path): (&PackedObject, PathBuf)| {
             let id = File::open(&path).and_then(id_of);
             (!id.is_ok_and(|id| id == base.id)).then_some(path)
         };
-        bases
-            .iter()
-            .find_map(|base| is_damaged((base, self.found_at(&base.id))))
-    }
-
-    /// Where an object is: it may have come with the same update.
-    fn found_at(&self, id: &ObjectId) -> PathBuf {
-        let (path, staged) = (self.path(id), self.pool.staged_object(id));
-        match !path.exists() && staged.exists() {
-            true => staged,
-            false => path,
-        }
+        let paths = self.paths(bases, wanted).ok()?;
+        bases.iter().zip(paths).find_map(is_damaged)
     }
 
     fn paths(&self, bases: &[PackedObject], wanted: &Wanted) -> Result<Vec<PathBuf>> {

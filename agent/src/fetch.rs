@@ -174,13 +174,15 @@ impl Transfer<'_> {
         let decoded = self
             .bases
             .decode(job.frame, &mut payload, self.wanted, &mut sink, places);
-        decoded.map_err(|error| match self.bases.damaged(&job.frame.bases) {
-            Some(path) if !matches!(error, Error::System { .. }) => Error::Damaged {
-                path,
-                reason: "its content is not what its name says".into(),
+        decoded.map_err(
+            |error| match self.bases.damaged(&job.frame.bases, self.wanted) {
+                Some(path) if !matches!(error, Error::System { .. }) => Error::Damaged {
+                    path,
+                    reason: "its content is not what its name says".into(),
+                },
+                _ => error,
             },
-            _ => error,
-        })
+        )
     }
 
     /// Takes what still comes of a frame that its bases did not fit, and gives its objects up.
