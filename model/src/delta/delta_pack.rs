@@ -82,7 +82,7 @@ impl DeltaPack {
     }
 }
 
-/// What is packed again takes a clone the longest, so it comes as early as can be: after the manifest and its bases.
+/// What is packed again has the largest content, so it comes as early as can be: after the manifest and its bases.
 fn order(frames: &mut [(Frame, u64)]) {
     let packed = frames
         .iter()

@@ -38,15 +38,13 @@ pub fn smallest(
     base: &[u8],
     effort: Effort,
 ) -> io::Result<Encoded> {
-    let window_log = window_log(content.len(), MOST_PREFIXED);
-    let quick = compress(content, base, window_log, QUICK)?.len();
     let length = repacked.1.len();
-    let is_small = repacked.0.memory() <= MEMORY;
-    if is_small && !may_come_below(quick, length) {
+    let fits = repacked.0.memory() <= MEMORY;
+    if fits && !may_come_below(after(content, base, QUICK)?.len(), length) {
         return Ok(repacked);
     }
     let other = encode(group, content, base, effort)?;
-    Ok(match is_small && length < other.1.len() {
+    Ok(match fits && length < other.1.len() {
         true => repacked,
         false => other,
     })
@@ -111,9 +109,8 @@ impl Best {
         let Some((_, bytes)) = &self.encoded else {
             return Ok(true);
         };
-        let window_log = window_log(content.len(), MAX_WINDOW_LOG);
-        let quick = compress(content, &[], window_log, QUICK)?.len();
-        Ok(may_come_below(quick, bytes.len()))
+        let quick = after(content, &[], QUICK)?;
+        Ok(may_come_below(quick.len(), bytes.len()))
     }
 
     /// Whether there is none, or it is larger than this part of the content, in thousandths.
@@ -141,14 +138,22 @@ fn frame(group: &Group, codec: Codec, window_log: u8, length: usize) -> Frame {
 
 /// Compressed after the bases, or after nothing.
 fn prefixed(group: &Group, content: &[u8], base: &[u8], effort: Effort) -> io::Result<Encoded> {
-    let most = if base.is_empty() {
-        MAX_WINDOW_LOG
-    } else {
-        MOST_PREFIXED
-    };
-    let window_log = window_log(content.len(), most);
-    let bytes = compress(content, base, window_log, effort.level())?;
+    let window_log = window_log_after(content, base);
+    let bytes = after(content, base, effort.level())?;
     Ok((frame(group, Codec::Zstd, window_log, bytes.len()), bytes))
+}
+
+/// One zstd frame of `content` after `base`.
+fn after(content: &[u8], base: &[u8], level: i32) -> io::Result<Vec<u8>> {
+    compress(content, base, window_log_after(content, base), level)
+}
+
+fn window_log_after(content: &[u8], base: &[u8]) -> u8 {
+    let most = match base {
+        [] => MAX_WINDOW_LOG,
+        _ => MOST_PREFIXED,
+    };
+    window_log(content.len(), most)
 }
 
 /// As a patch of the bases.

@@ -180,20 +180,19 @@ impl Delta<'_> {
             return self.copy(pack, at, group);
         }
         let content = contents.read_all(self.store, &group.objects)?;
-        if group.is_packed
-            && self.effort.patches()
-            && let [object] = group.objects[..]
-        {
-            let made = repack::encode(object, &content, &self.known, self.effort)
-                .context("compress for", self.store.root())?;
-            if let Some(made) = made {
-                let base = contents.read_all(self.store, &group.bases)?;
-                let (frame, bytes) = encode::smallest(made, group, &content, &base, self.effort)
-                    .context("compress for", self.store.root())?;
-                return self.put(pack, at, frame, &bytes);
+        let repacked = match group.objects[..] {
+            [object] if group.is_packed && self.effort.patches() => {
+                repack::encode(object, &content, &self.known, self.effort)
+                    .context("compress for", self.store.root())?
             }
-        }
+            _ => None,
+        };
         let base = contents.read_all(self.store, &group.bases)?;
+        if let Some(repacked) = repacked {
+            let (frame, bytes) = encode::smallest(repacked, group, &content, &base, self.effort)
+                .context("compress for", self.store.root())?;
+            return self.put(pack, at, frame, &bytes);
+        }
         self.encode(pack, at, group, &content, &base)
     }
 

@@ -51,7 +51,7 @@ impl<'a> Blocks<'a> {
             object,
             at: frame.blocks,
             is_over: false,
-            tables: Tables::new(),
+            tables: Tables::default(),
         }
     }
 
