@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use reclone_format::frame::{self, Sink};
 use reclone_format::head::split;
 use reclone_format::object_id::sha256;
-use reclone_format::repack::recipe::Item;
+use reclone_format::repack::recipe::{Block, Compressed, Item, Packing};
 use reclone_format::wire::{Reader, Writer};
 use reclone_format::{
     Codec, Entry, Error, Head, Kind, ManifestReader, ManifestWriter, ObjectId, PackHeader, PackId,
@@ -275,7 +275,18 @@ fn a_recipe_reads_and_writes_back_and_makes_the_packed_object_again() {
     }
     assert_eq!(written.into_inner(), bytes);
     assert_eq!(fields.into_inner(), b"");
-    assert_eq!(items.len(), 5);
+    let sequences = vec![1, 0x54, 6, 3, 9, 9];
+    let compressed = Compressed {
+        literals: 4,
+        codes: Vec::new(),
+        sequences,
+    };
+    let block = Block {
+        is_last: false,
+        size: 758,
+        packing: Packing::Compressed(compressed),
+    };
+    assert_eq!((items.len(), &items[2]), (5, &Item::Block(block)));
 
     let mut objects = Vec::new();
     unpack(&read("pack/repacked"), &mut objects).unwrap();

@@ -53,11 +53,6 @@ impl<'a> BackwardBits<'a> {
         Ok(Self { bytes, left })
     }
 
-    /// Bits that are left.
-    pub fn left(&self) -> usize {
-        self.left
-    }
-
     /// The next `count` bits, at most 32; none if fewer are left.
     pub fn take(&mut self, count: u32) -> Option<u32> {
         self.left = self.left.checked_sub(count as usize)?;

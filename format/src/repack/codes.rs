@@ -9,7 +9,7 @@ pub enum Numbers {
     Literals,
     /// How far back a match is.
     Offsets,
-    /// How long a match is, less [`super::sequences::SHORTEST`].
+    /// How long a match is, less three.
     Lengths,
 }
 

@@ -6,12 +6,12 @@
 //! section "Repacked".
 
 // the ground
-pub mod bits;
-pub mod fse;
+mod bits;
+mod fse;
 
 // what stands in a block
 mod block;
-pub mod codes;
+mod codes;
 pub mod huffman;
 pub mod sequences;
 

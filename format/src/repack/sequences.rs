@@ -9,25 +9,20 @@ use super::codes::{KINDS, Numbers};
 use super::fse::{Counts, Reading};
 
 /// The shortest match.
-pub const SHORTEST: u32 = 3;
+const SHORTEST: u32 = 3;
 /// Modes of a table.
 const USUAL: u8 = 0;
 const ONE_SYMBOL: u8 = 1;
 const DESCRIBED: u8 = 2;
 
 /// The tables of the last block, for one that uses them again.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tables([Option<Reading>; 3]);
 
 /// The literals before a match, and the bytes of the match.
 pub type Lengths = (u32, u32);
 
 impl Tables {
-    /// Before the first block.
-    pub fn new() -> Self {
-        Self([const { None }; 3])
-    }
-
     /// Reads a block's section of sequences, all of `section`, and gives the lengths of each to `each`, in the order of the content.
     pub fn read(
         &mut self,
@@ -69,12 +64,6 @@ impl Tables {
             }
         }
         Ok(())
-    }
-}
-
-impl Default for Tables {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
