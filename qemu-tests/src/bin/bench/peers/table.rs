@@ -213,13 +213,7 @@ impl Figures<'_> {
             .max();
         vec![
             self.bytes_to(
-                "update: bytes at 100 Mbit/s, to zstd -19 --patch-from",
-                ["100mbit", "update"],
-                FLOOR,
-                0.85,
-            ),
-            self.bytes_to(
-                "update: bytes on loopback, where time is worth more, to the same",
+                "update: bytes, to zstd -19 --patch-from",
                 [LOOPBACK, "update"],
                 FLOOR,
                 0.85,
